@@ -1,0 +1,2 @@
+//! The `sturdy` program.
+fn main() {}

@@ -1,0 +1,251 @@
+//! What an answer or an error means: asked once per attempt, just above the transport.
+
+use crate::error::{Error, NotSent};
+use crate::outcome::{Advice, Outcome, Verdict};
+use crate::payload::Payload;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+/// Whether a request may change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Safety {
+    /// It changes nothing.
+    Read,
+    /// It may change something.
+    Write,
+}
+
+impl Safety {
+    /// By method alone (RFC 9110, section 9.2.1).
+    #[must_use]
+    pub fn of(method: &Method) -> Self {
+        if method.is_safe() {
+            Self::Read
+        } else {
+            Self::Write
+        }
+    }
+}
+
+/// What a classifier needs to remember of a request until its answer comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Whether it may change something. Says more than the method: a QBO query may be a POST.
+    pub safety: Safety,
+    /// The classifier's own number for what is expected of the answer.
+    pub kind: u32,
+}
+
+/// Judges attempts.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what answers mean",
+    note = "use `classify::HttpClassify`, `qbo::QboClassify`, or implement `Classify`"
+)]
+pub trait Classify: Send + Sync + fmt::Debug + 'static {
+    /// What kind of request this is.
+    fn route(&self, request: &Request<Payload>) -> Route;
+
+    /// What a whole answer means. `wall` is the time to count a dated `Retry-After` from.
+    fn answer(&self, route: Route, answer: &Response<Payload>, wall: SystemTime) -> Verdict;
+
+    /// What a transport error means. The default: [`NotSent`] anywhere in the chain is `Unsent`; an error of this
+    /// crate means what it says; a read had no effect; all else is an open `Unknown`.
+    fn error(&self, route: Route, error: &(dyn std::error::Error + 'static)) -> Verdict {
+        transport_error(route, error)
+    }
+}
+
+/// The default reading of transport errors; see [`Classify::error`].
+#[must_use]
+pub fn transport_error(route: Route, error: &(dyn std::error::Error + 'static)) -> Verdict {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<NotSent>() {
+            return Verdict::UNSENT;
+        }
+        if let Some(ours) = error.downcast_ref::<Error>() {
+            return without_effect_if_read(route, ours.verdict());
+        }
+        // An `io::Error` hides the error it wraps from `source()`.
+        cause = match error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+        {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    without_effect_if_read(route, Verdict::OPEN)
+}
+
+/// A read that failed had no effect, whatever became of it; whether it is over stays as it was.
+#[must_use]
+pub fn without_effect_if_read(route: Route, verdict: Verdict) -> Verdict {
+    if route.safety == Safety::Read && verdict.outcome == Outcome::Unknown {
+        Verdict {
+            outcome: Outcome::NoEffect,
+            ..verdict
+        }
+    } else {
+        verdict
+    }
+}
+
+/// The wait that `Retry-After` asks for, in seconds or as an HTTP date; `None` if absent or unreadable.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(wall).unwrap_or_default())
+}
+
+/// Plain HTTP, strictly: a status alone proves success and business refusals, but never that a failed write had no
+/// effect, for any box on the way can answer 401, 403, 429 or 503 after the upstream did the work.
+///
+/// Where you know that your upstream refuses before doing anything, say so with [`HttpClassify::trust`].
+#[derive(Clone, Debug, Default)]
+pub struct HttpClassify {
+    trusted: Vec<StatusCode>,
+}
+
+impl HttpClassify {
+    /// The strict reading.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            trusted: Vec::new(),
+        }
+    }
+
+    /// Takes `status` as proof that nothing happened.
+    #[must_use]
+    pub fn trust(mut self, status: StatusCode) -> Self {
+        self.trusted.push(status);
+        self
+    }
+}
+
+impl Classify for HttpClassify {
+    fn route(&self, request: &Request<Payload>) -> Route {
+        Route {
+            safety: Safety::of(request.method()),
+            kind: 0,
+        }
+    }
+
+    fn answer(&self, route: Route, answer: &Response<Payload>, wall: SystemTime) -> Verdict {
+        let status = answer.status();
+        if status.is_success() {
+            return Verdict::APPLIED.cacheable();
+        }
+        let after = retry_after(answer.headers(), wall);
+        let advice = match status {
+            StatusCode::UNAUTHORIZED => Advice::Reauthenticate,
+            StatusCode::TOO_MANY_REQUESTS => Advice::Throttled { after },
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => Advice::Retry { after },
+            _ if status.is_server_error() => Advice::Retry { after },
+            _ => Advice::Stop,
+        };
+        let verdict = match status {
+            _ if self.trusted.contains(&status) => Verdict::closed(Outcome::NoEffect, advice),
+            StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_EARLY
+            | StatusCode::TOO_MANY_REQUESTS => Verdict::closed(Outcome::Unknown, advice),
+            _ if status.is_client_error() => Verdict::closed(Outcome::Rejected, advice),
+            // Said by a gateway that gave up on the upstream, which may still be at work.
+            StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Verdict {
+                advice,
+                ..Verdict::OPEN
+            },
+            _ => Verdict::closed(Outcome::Unknown, advice),
+        };
+        without_effect_if_read(route, verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::UNIX_EPOCH;
+
+    const WRITE: Route = Route {
+        safety: Safety::Write,
+        kind: 0,
+    };
+    const READ: Route = Route {
+        safety: Safety::Read,
+        kind: 0,
+    };
+
+    fn judge(route: Route, status: u16) -> Verdict {
+        let answer = Response::builder()
+            .status(status)
+            .body(Payload::empty())
+            .unwrap();
+        HttpClassify::new().answer(route, &answer, UNIX_EPOCH)
+    }
+
+    proptest! {
+        #[test]
+        fn no_failed_write_is_called_free_of_effect_by_a_server_side_status(status in 500_u16..600) {
+            prop_assert_eq!(judge(WRITE, status).outcome, Outcome::Unknown);
+        }
+
+        #[test]
+        fn a_failed_read_is_never_in_doubt(status in 100_u16..600) {
+            prop_assert_ne!(judge(READ, status).outcome, Outcome::Unknown);
+        }
+
+        #[test]
+        fn no_retry_after_text_panics(text in "[ -~]{0,40}") {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, text.parse().unwrap());
+            let _ = retry_after(&headers, UNIX_EPOCH);
+        }
+    }
+
+    #[test]
+    fn a_throttle_answer_to_a_write_is_doubt_until_the_status_is_trusted() {
+        assert_eq!(judge(WRITE, 429).outcome, Outcome::Unknown);
+        let answer = Response::builder()
+            .status(429)
+            .header("retry-after", "7")
+            .body(Payload::empty())
+            .unwrap();
+        let verdict = HttpClassify::new()
+            .trust(StatusCode::TOO_MANY_REQUESTS)
+            .answer(WRITE, &answer, UNIX_EPOCH);
+        assert_eq!(verdict.outcome, Outcome::NoEffect);
+        assert_eq!(verdict.advice.retry_after(), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_dated_retry_after_counts_from_the_given_time() {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::RETRY_AFTER,
+            "Thu, 01 Jan 1970 00:00:30 GMT".parse().unwrap(),
+        );
+        assert_eq!(
+            retry_after(&headers, UNIX_EPOCH + Duration::from_secs(10)),
+            Some(Duration::from_secs(20))
+        );
+    }
+
+    #[test]
+    fn only_the_transport_can_affirm_that_nothing_was_sent() {
+        let refused = std::io::Error::other(NotSent("no route".into()));
+        assert_eq!(transport_error(WRITE, &refused), Verdict::UNSENT);
+        let reset = std::io::Error::other("reset");
+        assert_eq!(transport_error(WRITE, &reset), Verdict::OPEN);
+    }
+}

@@ -1,0 +1,181 @@
+//! A journal in memory: for tests and simulations, and for those who accept by name that a crash forgets.
+
+use super::{BoxFuture, Claim, Durability, Filter, Journal, JournalError, Lookup, Record};
+use crate::clock::Timestamp;
+use crate::context::{OperationId, OperationKey, Tenant};
+use std::collections::{BTreeSet, HashMap};
+use std::future::ready;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+type KeyOf = (Arc<str>, Tenant, OperationKey);
+type ConflictOf = (Arc<str>, Tenant, String);
+
+#[derive(Debug, Default)]
+struct Shelves {
+    records: HashMap<OperationId, Record>,
+    by_key: HashMap<KeyOf, OperationId>,
+    by_conflict: HashMap<ConflictOf, OperationId>,
+    by_due: BTreeSet<(Timestamp, OperationId)>,
+}
+
+/// See the module. Clones share the same records, so a simulated restart may open "the same journal" again.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryJournal {
+    shelves: Arc<Mutex<Shelves>>,
+}
+
+impl MemoryJournal {
+    /// An empty journal.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many operations are on record.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().records.len()
+    }
+
+    /// Whether nothing is on record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelves> {
+        // Every change below is made after its checks, so a panic elsewhere cannot leave half of one.
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key_of(record: &Record) -> KeyOf {
+    let asked = &record.asked;
+    (
+        Arc::clone(&asked.namespace),
+        asked.tenant.clone(),
+        asked.key.clone(),
+    )
+}
+
+fn conflict_of(record: &Record) -> Option<ConflictOf> {
+    let asked = &record.asked;
+    let conflict = asked.conflict.clone()?;
+    Some((Arc::clone(&asked.namespace), asked.tenant.clone(), conflict))
+}
+
+impl Shelves {
+    fn claim(&mut self, record: &Record) -> Claim {
+        let key = key_of(record);
+        if let Some(existing) = self.by_key.get(&key).and_then(|id| self.records.get(id)) {
+            return Claim::Existing(Box::new(existing.clone()));
+        }
+        if let Some(conflict) = conflict_of(record) {
+            if let Some(other) = self
+                .by_conflict
+                .get(&conflict)
+                .and_then(|id| self.records.get(id))
+            {
+                return Claim::Conflict(Box::new(other.clone()));
+            }
+            self.by_conflict.insert(conflict, record.id());
+        }
+        self.by_key.insert(key, record.id());
+        if let Some(due) = record.progress.due {
+            self.by_due.insert((due, record.id()));
+        }
+        self.records.insert(record.id(), record.clone());
+        Claim::Claimed
+    }
+
+    fn step(&mut self, next: &Record) -> Result<(), JournalError> {
+        let id = next.id();
+        let current = self.records.get_mut(&id).ok_or(JournalError::Missing(id))?;
+        if current.progress.version.checked_add(1) != Some(next.progress.version) {
+            return Err(JournalError::Conflict(Box::new(current.clone())));
+        }
+        if let Some(due) = current.progress.due {
+            self.by_due.remove(&(due, id));
+        }
+        if let Some(due) = next.progress.due {
+            self.by_due.insert((due, id));
+        }
+        current.progress = next.progress.clone();
+        current.answer.clone_from(&next.answer);
+        if next.state().is_final()
+            && let Some(conflict) = conflict_of(next)
+            && self.by_conflict.get(&conflict) == Some(&id)
+        {
+            self.by_conflict.remove(&conflict);
+        }
+        Ok(())
+    }
+
+    fn list(&self, filter: &Filter) -> Vec<Record> {
+        let wanted = |record: &&Record| {
+            (filter.states.is_empty() || filter.states.contains(&record.state()))
+                && filter
+                    .tenant
+                    .as_ref()
+                    .is_none_or(|tenant| *tenant == record.asked.tenant)
+        };
+        let due = self
+            .by_due
+            .iter()
+            .take_while(|(due, _)| filter.due_by.is_none_or(|by| *due <= by))
+            .filter_map(|(_, id)| self.records.get(id))
+            .filter(wanted);
+        if filter.due_by.is_some() {
+            return due.skip(filter.skip).take(filter.limit).cloned().collect();
+        }
+        let mut undue: Vec<&Record> = self
+            .records
+            .values()
+            .filter(|record| record.progress.due.is_none())
+            .filter(wanted)
+            .collect();
+        undue.sort_by_key(|record| record.id());
+        due.chain(undue)
+            .skip(filter.skip)
+            .take(filter.limit)
+            .cloned()
+            .collect()
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn durability(&self) -> Durability {
+        Durability::Volatile
+    }
+
+    fn claim<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Claim, JournalError>> {
+        let claim = self.lock().claim(record);
+        Box::pin(ready(Ok(claim)))
+    }
+
+    fn step<'a>(&'a self, next: &'a Record) -> BoxFuture<'a, Result<(), JournalError>> {
+        let stepped = self.lock().step(next);
+        Box::pin(ready(stepped))
+    }
+
+    fn get<'a>(&'a self, which: Lookup<'a>) -> BoxFuture<'a, Result<Option<Record>, JournalError>> {
+        let shelves = self.lock();
+        let found = match which {
+            Lookup::Id(id) => shelves.records.get(&id),
+            Lookup::Key {
+                namespace,
+                tenant,
+                key,
+            } => shelves
+                .by_key
+                .get(&(Arc::from(namespace), tenant.clone(), key.clone()))
+                .and_then(|id| shelves.records.get(id)),
+        };
+        Box::pin(ready(Ok(found.cloned())))
+    }
+
+    fn list<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<Record>, JournalError>> {
+        let listed = self.lock().list(filter);
+        Box::pin(ready(Ok(listed)))
+    }
+}

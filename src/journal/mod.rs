@@ -1,0 +1,162 @@
+//! The durable record of operations; also the work list of reconciliation.
+//!
+//! Deciding is pure: [`record`] is the state machine, [`may_send`] the one question before every byte, [`settle`] what
+//! follows from doubt. A [`Journal`] only keeps records: it claims, replaces by compare-and-swap, and lists what is due.
+//! [`Book`] is what the rooms share: the operations that this process works on, over a journal.
+//!
+//! Every method of a journal may be dropped at any await: the change is then either whole or absent, and the next
+//! `get` tells which.
+
+// mod book;
+mod may_send;
+mod memory;
+pub mod record;
+mod settle;
+
+// pub use book::{Book, BookConfig, Live, Told};
+pub use may_send::{Withheld, may_send};
+pub use memory::MemoryJournal;
+pub use record::{
+    Asked, Attempt, Capability, Concurrent, Fingerprint, OwnerId, Progress, Record, State,
+    StoredAnswer, StoredRequest,
+};
+pub use settle::{After, Next, Observation, Proof, SettleConfig, after_look, next};
+
+use crate::clock::Timestamp;
+use crate::context::{OperationId, OperationKey, Tenant};
+use crate::error::BoxError;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A boxed future that borrows what it works on.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What survives what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Gone with the process: for tests, or accepted by name.
+    Volatile,
+    /// What was acknowledged survives `kill -9` and power loss.
+    CrashDurable,
+}
+
+/// The answer to a claim.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    /// The operation is ours.
+    Claimed,
+    /// The key is on record already.
+    Existing(Box<Record>),
+    /// Another operation with the same conflict key is unresolved.
+    Conflict(Box<Record>),
+}
+
+/// How a record is asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Lookup<'a> {
+    /// By the operation's id.
+    Id(OperationId),
+    /// By the caller's key.
+    Key {
+        /// The namespace.
+        namespace: &'a str,
+        /// The tenant.
+        tenant: &'a Tenant,
+        /// The key.
+        key: &'a OperationKey,
+    },
+}
+
+/// Which records to list, soonest due first (those with nothing due last), then by id.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Only these states; empty for all.
+    pub states: Vec<State>,
+    /// Only this tenant.
+    pub tenant: Option<Tenant>,
+    /// Only what is due at or before this.
+    pub due_by: Option<Timestamp>,
+    /// How many at most.
+    pub limit: usize,
+    /// How many to skip.
+    pub skip: usize,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            states: Vec::new(),
+            tenant: None,
+            due_by: None,
+            limit: 100,
+            skip: 0,
+        }
+    }
+}
+
+/// Why a journal did not do what it was asked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// Another step came first; the record as it is now.
+    Conflict(Box<Record>),
+    /// No such record: the journal lost it or never had it.
+    Missing(OperationId),
+    /// The store failed; whether the change was made is not known. Read it back.
+    Unavailable(Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl JournalError {
+    /// The store failed.
+    #[must_use]
+    pub fn unavailable(source: impl Into<BoxError>) -> Self {
+        Self::Unavailable(Arc::from(source.into()))
+    }
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict(current) => write!(
+                f,
+                "operation {} was changed by another step (now {})",
+                current.id(),
+                current.state()
+            ),
+            Self::Missing(id) => write!(f, "operation {id} is not on record"),
+            Self::Unavailable(source) => write!(f, "the journal failed: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for JournalError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unavailable(source) => Some(&**source),
+            Self::Conflict(_) | Self::Missing(_) => None,
+        }
+    }
+}
+
+/// Keeps records. Five methods; everything is decided elsewhere.
+pub trait Journal: Send + Sync + fmt::Debug + 'static {
+    /// What an acknowledged change survives.
+    fn durability(&self) -> Durability;
+
+    /// Puts a new operation on record, unless its (namespace, tenant, key) is there already, or another operation of
+    /// that (namespace, tenant) with the same conflict key is not final. Resolves once the claim is as durable as
+    /// [`Journal::durability`] says.
+    fn claim<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Claim, JournalError>>;
+
+    /// Replaces progress and answer of the record `next.id()`, if its version on record is `next.progress.version - 1`.
+    /// What was asked never changes. Resolves once the step is durable.
+    fn step<'a>(&'a self, next: &'a Record) -> BoxFuture<'a, Result<(), JournalError>>;
+
+    /// One record.
+    fn get<'a>(&'a self, which: Lookup<'a>) -> BoxFuture<'a, Result<Option<Record>, JournalError>>;
+
+    /// Records by filter, soonest due first.
+    fn list<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<Record>, JournalError>>;
+}

@@ -1,0 +1,591 @@
+//! One operation on record: what was asked, what was tried, what is known. Pure: no clock, no I/O.
+
+use crate::clock::Timestamp;
+use crate::context::{OperationId, OperationKey, Tenant};
+use crate::outcome::{Outcome, Verdict};
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where an operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum State {
+    /// Accepted; nothing was sent.
+    Claimed,
+    /// A byte may have left.
+    Sending,
+    /// In doubt; being settled.
+    Unknown,
+    /// Provably no effect, and nobody works on it: the same key may start again.
+    Ready,
+    /// The effect is proven. Final.
+    Completed,
+    /// Refused without effect. Final.
+    Rejected,
+    /// Could not be settled; a person decides. Look-ups go on and may still complete it.
+    Parked,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Claimed,
+        Self::Sending,
+        Self::Unknown,
+        Self::Ready,
+        Self::Completed,
+        Self::Rejected,
+        Self::Parked,
+    ];
+
+    /// Whether it never changes again.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Rejected)
+    }
+
+    /// The stable word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::Sending => "sending",
+            Self::Unknown => "unknown",
+            Self::Ready => "ready",
+            Self::Completed => "completed",
+            Self::Rejected => "rejected",
+            Self::Parked => "parked",
+        }
+    }
+
+    /// Reads the word that [`State::as_str`] wrote.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// The steps that exist. A final state has none.
+    #[must_use]
+    pub const fn may_become(self, next: Self) -> bool {
+        match self {
+            Self::Claimed => matches!(next, Self::Sending | Self::Ready | Self::Unknown),
+            Self::Sending => !matches!(next, Self::Claimed | Self::Sending | Self::Parked),
+            Self::Unknown => !matches!(next, Self::Claimed | Self::Unknown | Self::Ready),
+            Self::Ready => matches!(next, Self::Claimed | Self::Sending | Self::Parked),
+            Self::Parked => matches!(next, Self::Completed | Self::Rejected | Self::Unknown),
+            Self::Completed | Self::Rejected => false,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the upstream offers against doing one write twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Capability {
+    /// It honours a key of ours: a resend under the same key does not repeat the effect.
+    Keyed {
+        /// For how long after the first possible byte.
+        horizon: Duration,
+        /// Whether that holds while an earlier send may still be running.
+        concurrent: Concurrent,
+    },
+    /// It does not, but a write can be found again by a mark planted in it.
+    Lookup,
+    /// Neither: the write leaves at most once.
+    None,
+}
+
+/// What is known of two requests under one key at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Concurrent {
+    /// The upstream runs one of them.
+    Proven,
+    /// Not known (QBO): no attempt starts until every earlier one is closed.
+    Unproven,
+}
+
+/// Which process works on an operation: random per start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OwnerId(pub u64);
+
+/// Versioned SHA-256 of what was asked; see `idempotency::fingerprint`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    /// The version of the scheme.
+    pub version: u8,
+    /// The digest.
+    pub digest: [u8; 32],
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Fingerprint(v{}, {:02x?}..)",
+            self.version,
+            &self.digest[..4]
+        )
+    }
+}
+
+/// The request as it is sent, upstream key and mark included. Headers by allow-list: no credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRequest {
+    /// The method.
+    pub method: http::Method,
+    /// The whole URL.
+    pub uri: http::Uri,
+    /// Allowed headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// An answer as it is replayed: byte-identical body, allow-listed headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// The status code.
+    pub status: u16,
+    /// Allowed headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What never changes after the claim.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// The operation's id.
+    pub id: OperationId,
+    /// Environment and application: keys of one never meet keys of another.
+    pub namespace: Arc<str>,
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The caller's key.
+    pub key: OperationKey,
+    /// What the operation is about (a bill's id): one unresolved operation each.
+    pub conflict: Option<String>,
+    /// What was asked.
+    pub fingerprint: Fingerprint,
+    /// What the upstream offers for this write.
+    pub capability: Capability,
+    /// The key the upstream sees. The recorded one is used, never recomputed.
+    pub upstream_key: String,
+    /// The request as it is sent.
+    pub request: StoredRequest,
+    /// When it was accepted.
+    pub at: Timestamp,
+}
+
+/// One send to the upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// Who sent.
+    pub owner: OwnerId,
+    /// Not later than its first byte.
+    pub started: Timestamp,
+    /// How it ended, once it did.
+    pub ended: Option<Ended>,
+    /// When nothing of it can land any more, if it never closes before.
+    pub settles: Timestamp,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Ended {
+    /// When.
+    pub at: Timestamp,
+    /// What is known of it.
+    #[cfg_attr(feature = "serde", serde(with = "outcome_word"))]
+    pub outcome: Outcome,
+    /// Whether it is over for the upstream too.
+    pub closed: bool,
+}
+
+impl Attempt {
+    /// Whether its effect may still land.
+    #[must_use]
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        !self.ended.is_some_and(|ended| ended.closed) && now < self.settles
+    }
+
+    /// What is known of it.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.ended.map_or(Outcome::Unknown, |ended| ended.outcome)
+    }
+}
+
+/// One step of the state machine, for the audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Transition {
+    /// When.
+    pub at: Timestamp,
+    /// From which state.
+    pub from: State,
+    /// To which state.
+    pub to: State,
+    /// Why.
+    pub why: String,
+    /// By whom: a process or a person.
+    pub by: String,
+}
+
+/// What changes: replaced as a whole by each compare-and-swap.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Progress {
+    /// The state.
+    pub state: State,
+    /// Counts the steps; what compare-and-swap compares.
+    pub version: u64,
+    /// Who works on it.
+    pub owner: OwnerId,
+    /// Until when the owner may start sends.
+    pub lease_until: Timestamp,
+    /// Every send that is on record.
+    pub attempts: Vec<Attempt>,
+    /// Every step.
+    pub history: Vec<Transition>,
+    /// When the worker should look at it; `None` when there is nothing to do.
+    pub due: Option<Timestamp>,
+    /// How often the worker looked since the last step.
+    pub checks: u32,
+    /// Whether the hook for settled operations said done.
+    pub acknowledged: bool,
+    /// Proof of effect arrived for a record that says otherwise.
+    pub contradicted: bool,
+}
+
+/// An operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// What was asked; shared, never changed.
+    pub asked: Arc<Asked>,
+    /// What was done.
+    pub progress: Progress,
+    /// The recorded answer of a settled operation.
+    pub answer: Option<StoredAnswer>,
+}
+
+/// A step that the state machine does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IllegalStep {
+    /// From.
+    pub from: State,
+    /// To.
+    pub to: State,
+}
+
+impl fmt::Display for IllegalStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "an operation that is {} cannot become {}",
+            self.from, self.to
+        )
+    }
+}
+
+impl std::error::Error for IllegalStep {}
+
+impl Record {
+    /// A fresh claim. A `Keyed` write is on record as `Sending` at once: one durable commit before its first byte.
+    #[must_use]
+    pub fn claim(asked: Asked, owner: OwnerId, lease_until: Timestamp) -> Self {
+        let state = match asked.capability {
+            Capability::Keyed { .. } => State::Sending,
+            Capability::Lookup | Capability::None => State::Claimed,
+        };
+        Self {
+            progress: Progress {
+                state,
+                version: 1,
+                owner,
+                lease_until,
+                attempts: Vec::new(),
+                history: Vec::new(),
+                due: Some(lease_until),
+                checks: 0,
+                acknowledged: false,
+                contradicted: false,
+            },
+            asked: Arc::new(asked),
+            answer: None,
+        }
+    }
+
+    /// The operation's id.
+    #[must_use]
+    pub fn id(&self) -> OperationId {
+        self.asked.id
+    }
+
+    /// The state.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.progress.state
+    }
+
+    /// What is known over all attempts on record: the join, never the last.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.progress
+            .attempts
+            .iter()
+            .fold(Outcome::Unsent, |known, attempt| {
+                known.join(attempt.outcome())
+            })
+    }
+
+    /// When nothing that was sent can land any more; `None` if nothing is open at `now`.
+    #[must_use]
+    pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.progress
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.is_open(now))
+            .map(|attempt| attempt.settles)
+            .max()
+    }
+
+    /// When the first send that may have had an effect can have started; `None` while nothing that was sent can have.
+    #[must_use]
+    pub fn first_doubt(&self) -> Option<Timestamp> {
+        self.progress
+            .attempts
+            .iter()
+            .filter(|attempt| !attempt.outcome().is_without_effect())
+            .map(|attempt| attempt.started)
+            .min()
+    }
+
+    /// The earliest that a send which is not on record can have left: when the operation last became `Sending`.
+    fn sending_since(&self) -> Timestamp {
+        self.progress
+            .history
+            .iter()
+            .rev()
+            .find(|step| step.to == State::Sending)
+            .map_or(self.asked.at, |step| step.at)
+    }
+
+    /// Moves to `next` and writes the step into the audit trail.
+    ///
+    /// # Errors
+    /// When the state machine has no such step; nothing is changed then.
+    pub fn step(
+        &mut self,
+        next: State,
+        at: Timestamp,
+        why: &str,
+        by: &str,
+    ) -> Result<(), IllegalStep> {
+        let from = self.progress.state;
+        if !from.may_become(next) {
+            return Err(IllegalStep { from, to: next });
+        }
+        self.progress.history.push(Transition {
+            at,
+            from,
+            to: next,
+            why: why.to_owned(),
+            by: by.to_owned(),
+        });
+        self.progress.state = next;
+        self.progress.checks = 0;
+        Ok(())
+    }
+
+    /// Puts a send on record before it leaves. `settles` is when nothing of it can land any more if no end is ever seen.
+    ///
+    /// # Errors
+    /// When the operation is in a state from which nothing is sent.
+    pub fn begin_attempt(
+        &mut self,
+        owner: OwnerId,
+        at: Timestamp,
+        settles: Timestamp,
+    ) -> Result<u32, IllegalStep> {
+        if self.progress.state != State::Sending {
+            self.step(State::Sending, at, "an attempt begins", "gate")?;
+        }
+        let number = self
+            .progress
+            .attempts
+            .last()
+            .map_or(1, |attempt| attempt.number.saturating_add(1));
+        self.progress.attempts.push(Attempt {
+            number,
+            owner,
+            started: at,
+            ended: None,
+            settles,
+        });
+        Ok(number)
+    }
+
+    /// Adds the end of an attempt, whoever owns the record. Proof completes at once and a refusal that stands alone
+    /// rejects at once; doubt and "nothing happened" are left to whoever works on the operation.
+    ///
+    /// Returns whether proof of effect contradicts a final state that says otherwise.
+    pub fn end_attempt(
+        &mut self,
+        number: u32,
+        at: Timestamp,
+        verdict: Verdict,
+        settle_window: Duration,
+        answer: Option<StoredAnswer>,
+    ) -> bool {
+        if let Some(attempt) = self
+            .progress
+            .attempts
+            .iter_mut()
+            .find(|attempt| attempt.number == number && attempt.ended.is_none())
+        {
+            attempt.ended = Some(Ended {
+                at,
+                outcome: verdict.outcome,
+                closed: verdict.closed,
+            });
+            attempt.settles = if verdict.closed {
+                at
+            } else {
+                at.plus(settle_window)
+            };
+        }
+        match self.outcome() {
+            Outcome::Applied if self.progress.state != State::Completed => {
+                if self
+                    .step(State::Completed, at, "the answer proves it", "gate")
+                    .is_err()
+                {
+                    self.progress.contradicted = true;
+                    return true;
+                }
+                self.answer = answer;
+                self.progress.due = Some(at);
+            }
+            Outcome::Rejected
+                if self.progress.state == State::Sending
+                    && self
+                        .step(State::Rejected, at, "the upstream refused it", "gate")
+                        .is_ok() =>
+            {
+                self.answer = answer;
+                self.progress.due = Some(at);
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Ends the work of this process on the operation: what is not final becomes `Unknown` (in doubt), or `Ready`
+    /// (provably nothing happened). `due` is when the worker takes a `Ready` one up again, if anyone was told to wait.
+    pub fn release(&mut self, at: Timestamp, due: Option<Timestamp>) {
+        if !matches!(self.progress.state, State::Claimed | State::Sending) {
+            return;
+        }
+        let (next, why, due) = match self.outcome() {
+            Outcome::Unsent | Outcome::NoEffect => (State::Ready, "nothing happened", due),
+            _ => (State::Unknown, "no proof either way", Some(at)),
+        };
+        // Both steps exist from `Claimed` and from `Sending`.
+        if self.step(next, at, why, "owner").is_ok() {
+            self.progress.due = due;
+            self.progress.lease_until = at;
+        }
+    }
+
+    /// Takes the operation over from an owner whose lease is over. A `Keyed` write may have left without an attempt
+    /// on record, so doubt is recorded in its place, open until whatever was sent within the lease has settled.
+    ///
+    /// Returns whether anything changed.
+    pub fn take_over(&mut self, at: Timestamp, settle_window: Duration) -> bool {
+        let progress = &mut self.progress;
+        if !matches!(progress.state, State::Claimed | State::Sending) || at < progress.lease_until {
+            return false;
+        }
+        if progress.state == State::Claimed {
+            // The step to `Sending` is its own durable commit: what is still claimed never left.
+            return self
+                .step(State::Ready, at, "its owner died before sending", "worker")
+                .is_ok()
+                && {
+                    self.progress.due = Some(at);
+                    true
+                };
+        }
+        let settles = progress.lease_until.plus(settle_window);
+        let keyed = matches!(self.asked.capability, Capability::Keyed { .. });
+        if keyed || progress.attempts.is_empty() {
+            let number = progress
+                .attempts
+                .last()
+                .map_or(1, |last| last.number.saturating_add(1));
+            let (owner, started) = (progress.owner, self.sending_since());
+            self.progress.attempts.push(Attempt {
+                number,
+                owner,
+                started,
+                ended: None,
+                settles,
+            });
+        }
+        if self.outcome() < Outcome::Unknown {
+            return self
+                .step(
+                    State::Ready,
+                    at,
+                    "its owner died; nothing happened",
+                    "worker",
+                )
+                .is_ok()
+                && {
+                    self.progress.due = Some(at);
+                    true
+                };
+        }
+        let moved = self
+            .step(State::Unknown, at, "its owner died while sending", "worker")
+            .is_ok();
+        self.progress.due = Some(at);
+        moved
+    }
+}
+
+#[cfg(feature = "serde")]
+mod outcome_word {
+    use crate::outcome::Outcome;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(outcome: &Outcome, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(outcome.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Outcome, D::Error> {
+        let word = String::deserialize(from)?;
+        Outcome::parse(&word).ok_or_else(|| D::Error::custom(format!("unknown outcome {word:?}")))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

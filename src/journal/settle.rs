@@ -1,0 +1,317 @@
+//! What the worker does next about an operation: look, send again, park, or wait. Pure.
+
+use super::record::{Capability, Record, State, StoredAnswer};
+use crate::clock::Timestamp;
+use std::time::Duration;
+
+/// How doubt is settled. Plain data; see [`Default`] for the numbers and their reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettleConfig {
+    /// How long after an abandoned attempt its effect may still land.
+    pub settle_window: Duration,
+    /// How long after an effect a look-up may still miss it.
+    pub read_lag: Duration,
+    /// The first wait between two look-ups; it doubles from there.
+    pub look_backoff: Duration,
+    /// The longest wait between two look-ups of an operation in doubt.
+    pub look_backoff_max: Duration,
+    /// How often a parked operation is looked up again.
+    pub parked_interval: Duration,
+    /// For how long a parked operation is looked up again.
+    pub parked_for: Duration,
+    /// How long an operation that nothing happened to is taken up again before a person must decide.
+    pub resume_for: Duration,
+    /// After how many failed look-ups an operation that only a look-up can settle is parked.
+    pub looks_max: u32,
+}
+
+impl Default for SettleConfig {
+    fn default() -> Self {
+        Self {
+            // QBO ends any request after 120 s; more than twice that, for queues in front of it.
+            settle_window: Duration::from_secs(300),
+            // No lag of QBO queries is documented or measured; one minute is a guess on the safe side.
+            read_lag: Duration::from_secs(60),
+            look_backoff: Duration::from_secs(5),
+            look_backoff_max: Duration::from_secs(120),
+            parked_interval: Duration::from_secs(3_600),
+            parked_for: Duration::from_secs(30 * 86_400),
+            resume_for: Duration::from_secs(86_400),
+            looks_max: 20,
+        }
+    }
+}
+
+/// What a look-up found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    /// Proof of the effect: a planted mark, never a likeness.
+    Found(Proof),
+    /// It is not there; where was searched.
+    Absent {
+        /// The scope of the search, for the audit trail.
+        scope: String,
+    },
+    /// The look-up failed or cannot say.
+    CannotTell {
+        /// Why, for the audit trail.
+        why: String,
+    },
+}
+
+/// Positive proof that an operation took effect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proof {
+    /// The answer to give to whoever asks for the result.
+    pub answer: StoredAnswer,
+    /// What was found and where, for the audit trail.
+    pub evidence: String,
+}
+
+/// What to do about a due operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing, ever.
+    Nothing,
+    /// Nothing before then.
+    Wait(Timestamp),
+    /// Its owner's lease is over: take it over.
+    TakeOver,
+    /// Ask the upstream whether it took effect.
+    Look,
+    /// Nothing happened to it, and somebody was told to wait: send it.
+    Resume,
+    /// Hand it to a person.
+    Park(&'static str),
+    /// It is settled; tell the local record.
+    Acknowledge,
+}
+
+/// What to do about a due operation now.
+#[must_use]
+pub fn next(record: &Record, now: Timestamp, config: &SettleConfig) -> Next {
+    let progress = &record.progress;
+    let Some(due) = progress.due else {
+        return Next::Nothing;
+    };
+    if now < due {
+        return Next::Wait(due);
+    }
+    match progress.state {
+        State::Completed | State::Rejected if progress.acknowledged => Next::Nothing,
+        State::Completed | State::Rejected => Next::Acknowledge,
+        State::Claimed | State::Sending if now < progress.lease_until => {
+            Next::Wait(progress.lease_until)
+        }
+        State::Claimed | State::Sending => Next::TakeOver,
+        State::Unknown => Next::Look,
+        State::Parked if now >= record.asked.at.plus(config.parked_for) => Next::Nothing,
+        State::Parked => Next::Look,
+        State::Ready if now >= record.asked.at.plus(config.resume_for) => {
+            Next::Park("nothing happened to it for too long")
+        }
+        State::Ready => Next::Resume,
+    }
+}
+
+/// What follows from a look-up.
+#[derive(Clone, Debug, PartialEq)]
+pub enum After {
+    /// It took effect: complete it with this proof.
+    Complete(Proof),
+    /// Send it again under its key.
+    Resend,
+    /// Hand it to a person.
+    Park(&'static str),
+    /// Look again then.
+    LookAgain(Timestamp),
+}
+
+/// What to do after a look-up at `now`. Only proof completes; "absent" lets a keyed operation be sent again, and only
+/// once nothing that was sent before can land any more.
+#[must_use]
+pub fn after_look(
+    record: &Record,
+    observation: Observation,
+    now: Timestamp,
+    config: &SettleConfig,
+) -> After {
+    let absent = match observation {
+        Observation::Found(proof) => return After::Complete(proof),
+        Observation::Absent { .. } => true,
+        Observation::CannotTell { .. } => false,
+    };
+    let checks = record.progress.checks;
+    if record.state() == State::Parked {
+        return After::LookAgain(now.plus(config.parked_interval));
+    }
+    let backoff = config
+        .look_backoff
+        .saturating_mul(2_u32.saturating_pow(checks.min(16)))
+        .min(config.look_backoff_max);
+    if let Some(until) = record.open_until(now) {
+        // A look-up in between may find it early; one at the end must not be missed.
+        return After::LookAgain(now.plus(backoff).min(until));
+    }
+    if let Capability::Keyed { horizon, .. } = record.asked.capability {
+        let first = record.first_doubt().unwrap_or(record.asked.at);
+        return if now < first.plus(horizon) {
+            After::Resend
+        } else if absent {
+            After::Park("not found, and too old to send again")
+        } else if checks >= config.looks_max {
+            After::Park("cannot tell, and too old to send again")
+        } else {
+            After::LookAgain(now.plus(backoff))
+        };
+    }
+    let closed = record
+        .progress
+        .attempts
+        .iter()
+        .map(|attempt| attempt.settles)
+        .max()
+        .unwrap_or(record.asked.at);
+    let believed_from = closed.plus(config.read_lag);
+    if absent && now >= believed_from {
+        After::Park("not found, and sending it again could repeat it")
+    } else if !absent && checks >= config.looks_max {
+        After::Park("cannot tell, and sending it again could repeat it")
+    } else {
+        After::LookAgain(
+            now.plus(backoff)
+                .max(if absent { believed_from } else { now }),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::asked;
+    use super::super::record::{Concurrent, OwnerId};
+    use super::*;
+    use crate::outcome::Verdict;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    const CONFIG: fn() -> SettleConfig = SettleConfig::default;
+
+    fn in_doubt(capability: Capability, closed: bool) -> Record {
+        let at = Timestamp::from_millis(1_000);
+        let mut record = Record::claim(
+            asked(capability),
+            OwnerId(1),
+            Timestamp::from_millis(31_000),
+        );
+        let number = record
+            .begin_attempt(OwnerId(1), at, at.plus(CONFIG().settle_window))
+            .unwrap();
+        let verdict = Verdict {
+            closed,
+            ..Verdict::OPEN
+        };
+        record.end_attempt(number, at, verdict, CONFIG().settle_window, None);
+        record.release(at, None);
+        assert_eq!(record.state(), State::Unknown);
+        record
+    }
+
+    fn keyed() -> Capability {
+        Capability::Keyed {
+            horizon: Duration::from_secs(3_600),
+            concurrent: Concurrent::Unproven,
+        }
+    }
+
+    fn absent() -> Observation {
+        Observation::Absent {
+            scope: "all".into(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn absence_never_sends_again_what_has_no_key(
+            millis in 1_000_u64..10_000_000, closed: bool, none: bool, checks in 0_u32..40,
+        ) {
+            let capability = if none { Capability::None } else { Capability::Lookup };
+            let mut record = in_doubt(capability, closed);
+            record.progress.checks = checks;
+            let now = Timestamp::from_millis(millis);
+            prop_assert_ne!(after_look(&record, absent(), now, &CONFIG()), After::Resend);
+        }
+
+        #[test]
+        fn a_keyed_one_is_sent_again_only_inside_the_horizon_and_never_while_one_is_open(
+            millis in 1_000_u64..10_000_000, closed: bool,
+        ) {
+            let record = in_doubt(keyed(), closed);
+            let now = Timestamp::from_millis(millis);
+            let after = after_look(&record, absent(), now, &CONFIG());
+            if after == After::Resend {
+                prop_assert!(record.open_until(now).is_none());
+                prop_assert!(now < record.asked.at.plus(Duration::from_secs(3_600)));
+            }
+        }
+
+        #[test]
+        fn every_look_in_doubt_leads_on(millis in 1_000_u64..100_000_000, closed: bool, cannot: bool, checks in 0_u32..40) {
+            for capability in [keyed(), Capability::Lookup, Capability::None] {
+                let mut record = in_doubt(capability, closed);
+                record.progress.checks = checks;
+                let now = Timestamp::from_millis(millis);
+                let seen = if cannot { Observation::CannotTell { why: "x".into() } } else { absent() };
+                if let After::LookAgain(at) = after_look(&record, seen, now, &CONFIG()) {
+                    prop_assert!(at > now, "a look that is due at once would never end");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn proof_completes_even_what_is_parked() {
+        let mut record = in_doubt(Capability::Lookup, true);
+        let now = Timestamp::from_millis(500_000);
+        record.step(State::Parked, now, "test", "test").unwrap();
+        let proof = Proof {
+            answer: StoredAnswer {
+                status: 200,
+                headers: Vec::new(),
+                body: Bytes::new(),
+            },
+            evidence: "mark".into(),
+        };
+        let after = after_look(&record, Observation::Found(proof.clone()), now, &CONFIG());
+        assert_eq!(after, After::Complete(proof));
+    }
+
+    #[test]
+    fn a_write_that_only_a_look_up_can_settle_is_parked_once_absence_can_be_believed() {
+        let record = in_doubt(Capability::Lookup, true);
+        let lag = CONFIG().read_lag;
+        let early = record.asked.at.plus(Duration::from_secs(1));
+        assert!(
+            matches!(after_look(&record, absent(), early, &CONFIG()), After::LookAgain(at) if at >= record.asked.at.plus(lag))
+        );
+        let late = record.asked.at.plus(lag);
+        assert!(matches!(
+            after_look(&record, absent(), late, &CONFIG()),
+            After::Park(_)
+        ));
+    }
+
+    #[test]
+    fn nothing_is_looked_up_before_it_is_due() {
+        let mut record = in_doubt(keyed(), false);
+        record.progress.due = Some(Timestamp::from_millis(9_000));
+        let now = Timestamp::from_millis(8_999);
+        assert_eq!(
+            next(&record, now, &CONFIG()),
+            Next::Wait(Timestamp::from_millis(9_000))
+        );
+        assert_eq!(
+            next(&record, Timestamp::from_millis(9_000), &CONFIG()),
+            Next::Look
+        );
+    }
+}
