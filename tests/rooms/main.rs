@@ -1,0 +1,11 @@
+//! Each room alone: its behaviour, and tower's contract under it.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod attempt;
+mod cache;
+mod collect;
+mod idempotency;
+mod probe;
+mod rate_limit;
+mod reconcile;
+mod retry;
