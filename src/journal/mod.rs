@@ -7,13 +7,14 @@
 //! Every method of a journal may be dropped at any await: the change is then either whole or absent, and the next
 //! `get` tells which.
 
-// mod book;
+mod book;
 mod may_send;
 mod memory;
 pub mod record;
 mod settle;
 
-// pub use book::{Book, BookConfig, Live, Told};
+pub use book::{Book, BookConfig, Live, Told, told_of};
+pub(crate) use book::{Entered, KeyOf};
 pub use may_send::{Withheld, may_send};
 pub use memory::MemoryJournal;
 pub use record::{

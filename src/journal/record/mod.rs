@@ -431,8 +431,10 @@ impl Record {
         let number = self
             .progress
             .attempts
-            .last()
-            .map_or(1, |attempt| attempt.number.saturating_add(1));
+            .iter()
+            .map(|attempt| attempt.number)
+            .max()
+            .map_or(1, |last| last.saturating_add(1));
         self.progress.attempts.push(Attempt {
             number,
             owner,
@@ -449,18 +451,16 @@ impl Record {
     /// Returns whether proof of effect contradicts a final state that says otherwise.
     pub fn end_attempt(
         &mut self,
+        owner: OwnerId,
         number: u32,
         at: Timestamp,
         verdict: Verdict,
         settle_window: Duration,
         answer: Option<StoredAnswer>,
     ) -> bool {
-        if let Some(attempt) = self
-            .progress
-            .attempts
-            .iter_mut()
-            .find(|attempt| attempt.number == number && attempt.ended.is_none())
-        {
+        if let Some(attempt) = self.progress.attempts.iter_mut().find(|attempt| {
+            attempt.owner == owner && attempt.number == number && attempt.ended.is_none()
+        }) {
             attempt.ended = Some(Ended {
                 at,
                 outcome: verdict.outcome,
@@ -496,6 +496,36 @@ impl Record {
             _ => {}
         }
         false
+    }
+
+    /// Adds what another process saw of its own attempts to the record as it is now, whoever owns it. Returns whether
+    /// anything was new.
+    pub fn absorb(&mut self, seen: &Self, at: Timestamp) -> bool {
+        let mut changed = false;
+        for attempt in &seen.progress.attempts {
+            let known = self
+                .progress
+                .attempts
+                .iter_mut()
+                .find(|known| known.owner == attempt.owner && known.number == attempt.number);
+            match known {
+                Some(known) if known.ended.is_some() || attempt.ended.is_none() => continue,
+                Some(known) => known.clone_from(attempt),
+                None => self.progress.attempts.push(attempt.clone()),
+            }
+            changed = true;
+        }
+        if changed && self.outcome() == Outcome::Applied && self.state() != State::Completed {
+            if self
+                .step(State::Completed, at, "a late answer proves it", "gate")
+                .is_ok()
+            {
+                self.answer.clone_from(&seen.answer);
+            } else {
+                self.progress.contradicted = true;
+            }
+        }
+        changed
     }
 
     /// Ends the work of this process on the operation: what is not final becomes `Unknown` (in doubt), or `Ready`
