@@ -13,8 +13,8 @@ mod memory;
 pub mod record;
 mod settle;
 
+pub(crate) use book::Entered;
 pub use book::{Book, BookConfig, Live, Told, told_of};
-pub(crate) use book::{Entered, KeyOf};
 pub use may_send::{Withheld, may_send};
 pub use memory::MemoryJournal;
 pub use record::{

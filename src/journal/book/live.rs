@@ -66,6 +66,11 @@ impl Live {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Resolves at the next change. Enable it before looking, so that no change between the look and the wait is missed.
+    pub fn notified(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
     /// The record as this process knows it; `None` until the claim is answered.
     #[must_use]
     pub fn record(&self) -> Option<Record> {
@@ -114,6 +119,14 @@ impl Live {
         }
         match &inside.record {
             None => Told::Unclaimed,
+            // Not on record yet: a crash now would send it again, so nobody may be told that it is over.
+            Some(record) if inside.dirty && record.state() == State::Rejected => {
+                Told::NotYet(Error::pending(record.id()))
+            }
+            // Whoever works on it is about to say how it ended.
+            Some(record) if inside.driven && record.state() == State::Ready => {
+                Told::NotYet(Error::pending(record.id()))
+            }
             Some(record) => told_of(record, now),
         }
     }
@@ -127,6 +140,10 @@ pub fn told_of(record: &Record, now: crate::clock::Timestamp) -> Told {
         State::Completed | State::Rejected => Told::Final(Box::new(Ok(replay(record, now)))),
         State::Parked => Told::Final(Box::new(Err(Error::parked(id)))),
         State::Unknown => Told::NotYet(Error::outcome_unknown(id)),
+        // Nobody will take it up unless it is asked for again.
+        State::Ready if record.progress.due.is_none() => Told::Final(Box::new(Err(
+            Error::in_flight(id, std::time::Duration::from_millis(100)),
+        ))),
         State::Claimed | State::Sending | State::Ready => Told::NotYet(Error::pending(id)),
     }
 }

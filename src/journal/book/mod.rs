@@ -20,7 +20,9 @@ use crate::context::{OperationId, OperationKey, Tenant};
 use crate::error::{Error, InvalidConfig};
 use crate::event::{Decision, Event, Observer, Tracing};
 use crate::outcome::{Advice, Outcome, Verdict};
+use crate::payload::Payload;
 use crate::random::Random;
+use http::Response;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -232,6 +234,29 @@ impl Book {
         self.inner.tasks.spawn(future)
     }
 
+    /// Whether the book is shutting down.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inner.tasks.is_closed()
+    }
+
+    pub(crate) async fn closed(&self) {
+        self.inner.tasks.closed().await;
+    }
+
+    /// Runs `work` on a live operation to its end, renewing the lease while it takes.
+    pub(crate) async fn hold<T>(&self, live: &Live, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let renew_every = self.inner.config.lease / 3;
+        loop {
+            if let Some(done) = self.inner.clock.timeout(renew_every, &mut work).await {
+                return done;
+            }
+            // A lease that could not be renewed is seen by the gate; what is under way goes on.
+            let _ = self.own(live, None).await;
+        }
+    }
+
     /// Resolves when something may be due sooner than the worker thinks.
     pub(crate) async fn something_due(&self) {
         self.inner.due.notified().await;
@@ -312,12 +337,23 @@ impl Book {
         live.changed.notify_waiters();
     }
 
-    /// A caller is done waiting; `answered` when it got a final result.
-    pub(crate) fn leave(&self, live: &Arc<Live>, answered: bool) {
+    /// A caller got its answer.
+    pub(crate) fn leave(&self, live: &Arc<Live>) {
+        self.settle_page(live, |inside| {
+            inside.waiting = inside.waiting.saturating_sub(1)
+        });
+    }
+
+    /// A caller stops waiting without an answer: the operation must be brought to an end without it. Returns the end
+    /// if it came first.
+    pub(crate) fn give_up(&self, live: &Arc<Live>) -> Option<Result<Response<Payload>, Error>> {
+        let mut ended = None;
         self.settle_page(live, |inside| {
             inside.waiting = inside.waiting.saturating_sub(1);
-            inside.told |= !answered;
+            ended = inside.ended.clone();
+            inside.told |= ended.is_none();
         });
+        ended
     }
 
     fn settle_page(&self, live: &Arc<Live>, change: impl FnOnce(&mut live::Inside)) {
@@ -621,10 +657,11 @@ impl Book {
     /// Makes the check of an operation in doubt due now; for a caller that asks again.
     pub(crate) async fn hasten(&self, live: &Live) {
         let now = self.inner.clock.wall();
-        let waits = live.record().is_some_and(|record| {
-            matches!(record.state(), State::Unknown | State::Ready)
-                && record.progress.due.is_some_and(|due| due > now)
-        });
+        let waits = !live.lock().driven
+            && live.record().is_some_and(|record| {
+                matches!(record.state(), State::Unknown | State::Ready)
+                    && record.progress.due.is_some_and(|due| due > now)
+            });
         if waits {
             // Should the step fail, the check is made when it was due anyway.
             let _ = self

@@ -1,7 +1,7 @@
 //! The tracked tasks of one process: what goes on after a caller has left.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -19,6 +19,7 @@ struct State {
 struct Shared {
     state: Mutex<State>,
     drained: Notify,
+    closing: Notify,
 }
 
 /// Spawned tasks that can be waited for, and killed as a crash would.
@@ -50,11 +51,7 @@ impl Drop for Leave {
 impl Tasks {
     /// Runs `future` to its end, whoever stops waiting for it. `false` once [`Tasks::close`] was called.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
-        let mut state = self
-            .shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if state.closed {
             return false;
         }
@@ -74,21 +71,34 @@ impl Tasks {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .running
-            .len()
+        self.lock().running.len()
     }
 
     /// Takes no new tasks.
     pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.shared.closing.notify_waiters();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Resolves once no new tasks are taken.
+    pub(crate) async fn closed(&self) {
+        let closing = self.shared.closing.notified();
+        tokio::pin!(closing);
+        closing.as_mut().enable();
+        if !self.is_closed() {
+            closing.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.shared
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .closed = true;
     }
 
     /// Waits until no task runs, for `limit` at most. Returns how many are left.
@@ -111,12 +121,10 @@ impl Tasks {
     /// Stops everything where it is, as a crash would; takes no new tasks.
     pub(crate) fn kill(&self) {
         let handles: Vec<AbortHandle> = {
-            let mut state = self
-                .shared
-                .state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.lock();
             state.closed = true;
+            self.shared.closing.notify_waiters();
+            self.shared.closing.notify_waiters();
             state.running.values().cloned().collect()
         };
         for handle in handles {

@@ -1,9 +1,11 @@
 //! One operation on record: what was asked, what was tried, what is known. Pure: no clock, no I/O.
 
 use crate::clock::Timestamp;
-use crate::context::{OperationId, OperationKey, Tenant};
+use crate::context::{Context, OperationId, OperationKey, Priority, Tenant};
 use crate::outcome::{Outcome, Verdict};
+use crate::payload::Payload;
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -337,6 +339,32 @@ impl Record {
     #[must_use]
     pub fn id(&self) -> OperationId {
         self.asked.id
+    }
+
+    /// The recorded request as an attempt of this operation, on top of `headers` that are not recorded (credentials).
+    /// It has no deadline: what was claimed is brought to an end.
+    #[must_use]
+    pub fn request(&self, headers: HeaderMap, priority: Priority) -> Request<Payload> {
+        let stored = &self.asked.request;
+        let payload = Payload::new(stored.body.clone()).with_operation(self.id());
+        let mut request = Request::new(payload);
+        request.method_mut().clone_from(&stored.method);
+        request.uri_mut().clone_from(&stored.uri);
+        *request.headers_mut() = headers;
+        for (name, value) in &stored.headers {
+            if let (Ok(name), Ok(value)) =
+                (name.parse::<HeaderName>(), value.parse::<HeaderValue>())
+            {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        let marker = Context::new()
+            .with_priority(priority)
+            .with_tenant(self.asked.tenant.clone());
+        request
+            .extensions_mut()
+            .insert(marker.with_key(self.asked.key.clone()));
+        request
     }
 
     /// The state.
