@@ -8,10 +8,13 @@
 //! `get` tells which.
 
 // mod book;
+pub mod conformance;
 mod may_send;
 mod memory;
 pub mod record;
 mod settle;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 // pub use book::{Book, BookConfig, Live, Told};
 pub use may_send::{Withheld, may_send};
@@ -21,6 +24,8 @@ pub use record::{
     StoredAnswer, StoredRequest,
 };
 pub use settle::{After, Next, Observation, Proof, SettleConfig, after_look, next};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteJournal;
 
 use crate::clock::Timestamp;
 use crate::context::{OperationId, OperationKey, Tenant};
