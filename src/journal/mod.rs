@@ -152,7 +152,7 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
 
     /// Puts a new operation on record, unless its (namespace, tenant, key) is there already, or another operation of
     /// that (namespace, tenant) with the same conflict key is not final. Resolves once the claim is as durable as
-    /// [`Journal::durability`] says.
+    /// [`Journal::durability`] says. An id that another operation has is [`JournalError::Conflict`].
     fn claim<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Claim, JournalError>>;
 
     /// Replaces progress and answer of the record `next.id()`, if its version on record is `next.progress.version - 1`.

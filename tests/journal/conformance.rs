@@ -50,7 +50,7 @@ enum Fault {
     OverwritesOnStep,
     ListsEverything,
     LosesConflicts,
-    TakesTheAsked,
+    ChangesTheAsked,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Journal for Faulty {
             let mut record = record.clone();
             match self.1 {
                 Fault::ForgetsAnswers => record.answer = None,
-                Fault::LosesConflicts => {
+                Fault::LosesConflicts if record.asked.conflict.as_deref() == Some("bill") => {
                     let mut asked = (*record.asked).clone();
                     asked.conflict = None;
                     record.asked = Arc::new(asked);
@@ -96,8 +96,8 @@ impl Journal for Faulty {
     fn get<'a>(&'a self, which: Lookup<'a>) -> BoxFuture<'a, Result<Option<Record>, JournalError>> {
         Box::pin(async move {
             let mut found = self.0.get(which).await?;
-            if let (Fault::TakesTheAsked, Some(record)) = (self.1, &mut found)
-                && record.progress.version > 1
+            if let (Fault::ChangesTheAsked, Some(record)) = (self.1, &mut found)
+                && record.progress.version == 2
             {
                 let mut asked = (*record.asked).clone();
                 asked.upstream_key.push('!');
@@ -132,9 +132,12 @@ async fn every_broken_journal_is_told_which_law_it_breaks() {
             Fault::GrantsEveryClaim,
             "an_existing_key_is_returned_whole_and_kept",
         ),
-        (Fault::LosesConflicts, "a_claim_is_read_back_whole"),
+        (
+            Fault::LosesConflicts,
+            "one_of_many_claims_of_a_conflict_key_wins",
+        ),
         (Fault::OverwritesOnStep, "one_of_two_concurrent_steps_wins"),
-        (Fault::TakesTheAsked, "a_claim_is_read_back_whole"),
+        (Fault::ChangesTheAsked, "a_step_is_read_back_whole"),
         (Fault::ListsEverything, "a_listing_keeps_to_its_filter"),
     ] {
         let broken = check(async || Faulty(MemoryJournal::new(), fault))

@@ -5,13 +5,11 @@ use std::fmt::Display;
 use std::sync::Arc;
 use tower_sturdy::clock::Timestamp;
 use tower_sturdy::context::{OperationId, OperationKey, Tenant};
-use tower_sturdy::journal::{
-    Asked, Capability, Fingerprint, OwnerId, Record, StoredRequest,
-};
+use tower_sturdy::journal::{Asked, Capability, Fingerprint, OwnerId, Record, StoredRequest};
 
 /// Like `unwrap`, but the message is the error's own.
 #[track_caller]
-pub fn unwrap<T, E: Display>(result: Result<T, E>) -> T {
+pub(crate) fn unwrap<T, E: Display>(result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => panic!("{error}"),
@@ -20,7 +18,7 @@ pub fn unwrap<T, E: Display>(result: Result<T, E>) -> T {
 
 /// A claim of `key` with a body of `len` bytes.
 #[allow(dead_code, reason = "only journals behind features need it")]
-pub fn record(id: u128, key: &str, len: usize) -> Record {
+pub(crate) fn record(id: u128, key: &str, len: usize) -> Record {
     let asked = Asked {
         id: OperationId::from_bits(id),
         namespace: Arc::from("test"),

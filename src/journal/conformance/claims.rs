@@ -4,7 +4,7 @@ use super::sample::{NAMESPACE, after, asking, key, odd, plain, tenant};
 use super::{Found, must, told};
 use crate::context::OperationId;
 use crate::journal::{Claim, Journal, JournalError, Lookup, Record, State};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::task::JoinSet;
@@ -111,10 +111,9 @@ pub(super) async fn one_of_many_claims_of_a_key_wins<J: Journal>(journal: Arc<J>
         return Err(format!("{} callers claimed one key", winners.len()));
     };
     for told in losers {
-        must(
-            told == Claim::Existing(Box::new(winner.clone())),
-            || format!("a loser was told {told:?}; the winner is {winner:?}"),
-        )?;
+        must(told == Claim::Existing(Box::new(winner.clone())), || {
+            format!("a loser was told {told:?}; the winner is {winner:?}")
+        })?;
     }
     on_record(&*journal, winner).await
 }
@@ -126,7 +125,9 @@ pub(super) async fn a_key_is_taken_within_its_namespace_and_tenant_only<J: Journ
     let other_tenant = tenant("913")?;
     let (other_case, longer) = (key("key")?, key("Key0")?);
     let others = [
-        asking(first.clone(), |asked| asked.namespace = Arc::from("production")),
+        asking(first.clone(), |asked| {
+            asked.namespace = Arc::from("production")
+        }),
         asking(first.clone(), |asked| asked.tenant = other_tenant),
         asking(first.clone(), |asked| asked.key = other_case),
         // The tenant and the key, run together, are the same text as the first one's.
@@ -153,7 +154,9 @@ pub(super) async fn an_id_is_never_taken_twice<J: Journal>(journal: Arc<J>) -> F
         other => return Err(format!("expected `Conflict`, was told {other:?}")),
     }
     let found = told("get", journal.get(by_key(&second)).await)?;
-    must(found.is_none(), || format!("the second key holds {found:?}"))?;
+    must(found.is_none(), || {
+        format!("the second key holds {found:?}")
+    })?;
     on_record(&*journal, &first).await
 }
 
@@ -165,9 +168,7 @@ pub(super) async fn a_claim_that_is_dropped_is_whole_or_absent<J: Journal>(
         {
             let mut claim = journal.claim(&record);
             for _ in 0..polls {
-                let over = poll_fn(|context| {
-                    Poll::Ready(claim.as_mut().poll(context).is_ready())
-                });
+                let over = poll_fn(|context| Poll::Ready(claim.as_mut().poll(context).is_ready()));
                 if over.await {
                     break;
                 }
@@ -230,10 +231,9 @@ pub(super) async fn one_of_many_claims_of_a_conflict_key_wins<J: Journal>(
         return Err(format!("{} callers pay one bill", winners.len()));
     };
     for told in losers {
-        must(
-            told == Claim::Conflict(Box::new(winner.clone())),
-            || format!("a loser was told {told:?}; the winner is {winner:?}"),
-        )?;
+        must(told == Claim::Conflict(Box::new(winner.clone())), || {
+            format!("a loser was told {told:?}; the winner is {winner:?}")
+        })?;
     }
     Ok(())
 }

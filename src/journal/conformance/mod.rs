@@ -12,8 +12,8 @@
 //! # }
 //! ```
 
-mod listings;
 mod claims;
+mod listings;
 mod sample;
 mod steps;
 
@@ -38,11 +38,7 @@ impl Broken {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the journal breaks the law `{}`: {}",
-            self.law, self.why
-        )
+        write!(f, "the journal breaks the law `{}`: {}", self.law, self.why)
     }
 }
 

@@ -66,7 +66,8 @@ pub(super) fn after(record: &Record, change: impl FnOnce(&mut Record)) -> Record
     next
 }
 
-const ODD: &str = "quote ' \" \\ null \0 line \r\n tab \t \u{feff}\u{202e} emoji \u{1f4b8} \u{10ffff}";
+const ODD: &str =
+    "quote ' \" \\ null \0 line \r\n tab \t \u{feff}\u{202e} emoji \u{1f4b8} \u{10ffff}";
 
 fn odd_headers() -> Vec<(String, String)> {
     vec![

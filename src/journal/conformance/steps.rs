@@ -89,9 +89,7 @@ pub(super) async fn a_step_of_nothing_is_missing<J: Journal>(journal: Arc<J>) ->
 }
 
 pub(super) async fn a_step_never_changes_what_was_asked<J: Journal>(journal: Arc<J>) -> Found {
-    let bill = |record| {
-        asking(record, |asked| asked.conflict = Some("bill".to_owned()))
-    };
+    let bill = |record| asking(record, |asked| asked.conflict = Some("bill".to_owned()));
     let record = bill(plain(1, "key")?);
     claimed(&*journal, &record).await?;
     let next = after(&record, |next| next.progress.state = State::Completed);

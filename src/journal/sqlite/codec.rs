@@ -90,10 +90,7 @@ pub(super) fn sortable(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn json<T: serde::Serialize + ?Sized>(
-    column: &'static str,
-    value: &T,
-) -> Result<String, Unfit> {
+fn json<T: serde::Serialize + ?Sized>(column: &'static str, value: &T) -> Result<String, Unfit> {
     serde_json::to_string(value).map_err(|error| Unfit::new(column, error))
 }
 
@@ -211,6 +208,9 @@ fn from_json<T: serde::de::DeserializeOwned>(
     row: &Row<'_>,
     column: &'static str,
 ) -> Result<Result<T, Unfit>, Failure> {
-    let text = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
+    let text = row
+        .get_ref(column)?
+        .as_str()
+        .map_err(rusqlite::Error::from)?;
     Ok(serde_json::from_str(text).map_err(|error| Unfit::new(column, error)))
 }

@@ -148,6 +148,7 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<Connection, WhyNot> {
         return Err(WhyNot::NoFile);
     }
     make(path)?;
+    not_a_stub(path)?;
     // One thread at a time uses the connection, under a lock of ours.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -161,6 +162,15 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<Connection, WhyNot> {
         create(&connection)?;
     }
     Ok(connection)
+}
+
+/// SQLite takes a file that is too short for a header for an empty one, and would write over it.
+fn not_a_stub(path: &Path) -> Result<(), WhyNot> {
+    // The smallest page of any SQLite file is 512 bytes.
+    match std::fs::metadata(path)?.len() {
+        1..512 => Err(WhyNot::Foreign("no SQLite database".to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// Makes an empty file that only its owner may read, unless there is one. SQLite gives the files that it keeps beside
@@ -224,8 +234,7 @@ fn make_durable(connection: &Connection) -> Result<(), WhyNot> {
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     // After a burst the log shrinks back to this at a checkpoint: 64 MiB, sixteen times where checkpoints begin.
-    connection
-        .pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))?;
+    connection.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))?;
     // Names in the file's schema are never run as code, whoever wrote it.
     connection.pragma_update(None, "trusted_schema", false)?;
     // The SQL of this module: a dozen statements, and a few more for the filters of listings.

@@ -17,6 +17,13 @@ pub(super) enum Failure {
     Unexplained(OperationId),
 }
 
+impl Failure {
+    /// Whether what was to be written did not fit.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull))
+    }
+}
+
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
@@ -283,10 +290,7 @@ fn count_due(db: &Connection, filter: &Filter) -> Result<usize, Failure> {
         condition(DUE, filter)
     );
     let count: i64 = db.prepare_cached(&sql)?.query_row(
-        params![
-            filter.tenant.as_ref().map(Tenant::as_str),
-            due_by(filter)
-        ],
+        params![filter.tenant.as_ref().map(Tenant::as_str), due_by(filter)],
         |row| row.get(0),
     )?;
     Ok(usize::try_from(count).unwrap_or(0))

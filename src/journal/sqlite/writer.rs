@@ -123,26 +123,37 @@ impl Writer {
         !std::mem::replace(&mut queue.draining, true)
     }
 
-    fn serve(&self, batch: Vec<Job>) {
-        let answers = self.transact(&batch);
-        match answers {
-            Ok(answers) => {
-                for (job, answer) in batch.into_iter().zip(answers) {
-                    // A caller that stopped waiting is told nothing; its work is done all the same.
-                    let _ = job.answer.send(answer);
+    fn serve(&self, mut batch: Vec<Job>) {
+        loop {
+            match self.transact(&batch) {
+                Ok(answers) => {
+                    for (job, answer) in batch.into_iter().zip(answers) {
+                        // A caller that stopped waiting is told nothing; its work is done all the same.
+                        let _ = job.answer.send(answer);
+                    }
+                    return;
                 }
-            }
-            Err(failure) => {
-                let failed = JournalError::unavailable(failure);
-                for job in batch {
-                    let _ = job.answer.send(Err(failed.clone()));
+                // What does not fit must not keep out what does: the transaction is undone, so the rest runs again.
+                Err(Undone {
+                    failure,
+                    culprit: Some(culprit),
+                }) if failure.is_full() => {
+                    let job = batch.remove(culprit);
+                    let _ = job.answer.send(Err(JournalError::unavailable(failure)));
+                }
+                Err(Undone { failure, .. }) => {
+                    let failed = JournalError::unavailable(failure);
+                    for job in batch {
+                        let _ = job.answer.send(Err(failed.clone()));
+                    }
+                    return;
                 }
             }
         }
     }
 
     /// Runs all of them in one transaction. The error is everybody's; an error of one job alone is among the answers.
-    fn transact(&self, batch: &[Job]) -> Result<Vec<Answer>, Failure> {
+    fn transact(&self, batch: &[Job]) -> Result<Vec<Answer>, Undone> {
         let connection = lock(&self.connection);
         let writes = batch.iter().any(|job| job.work.writes());
         // IMMEDIATE: whoever may write waits for the write lock here, not in the middle.
@@ -153,11 +164,16 @@ impl Writer {
         };
         let transaction = Transaction::new_unchecked(&connection, behavior)?;
         let mut answers = Vec::with_capacity(batch.len());
-        for job in batch {
+        for (number, job) in batch.iter().enumerate() {
             answers.push(match job.work.run(&transaction) {
                 Ok(answer) => answer,
                 // SQLite undid the failed statement alone, or, after the worst errors, the whole transaction.
-                Err(failure) if transaction.is_autocommit() => return Err(failure),
+                Err(failure) if transaction.is_autocommit() => {
+                    return Err(Undone {
+                        failure,
+                        culprit: Some(number),
+                    });
+                }
                 Err(failure) => Err(JournalError::unavailable(failure)),
             });
         }
@@ -166,6 +182,22 @@ impl Writer {
             self.commits.fetch_add(1, Ordering::Relaxed);
         }
         Ok(answers)
+    }
+}
+
+/// A transaction of which nothing is left.
+struct Undone {
+    failure: Failure,
+    /// The job at which it broke.
+    culprit: Option<usize>,
+}
+
+impl From<rusqlite::Error> for Undone {
+    fn from(error: rusqlite::Error) -> Self {
+        Self {
+            failure: error.into(),
+            culprit: None,
+        }
     }
 }
 
@@ -235,8 +267,11 @@ impl Drop for Drain {
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema;
+    use super::super::{SqliteConfig, codec, open, schema};
     use super::*;
+    use crate::clock::Timestamp;
+    use crate::journal::record::tests::asked;
+    use crate::journal::{Capability, OwnerId};
 
     fn writer(places: usize) -> Arc<Writer> {
         let connection = Connection::open_in_memory().unwrap();
@@ -251,8 +286,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_drain_that_panics_answers_everybody_and_the_next_one_works() {
         let writer = writer(16);
-        let (panicked, beside) =
-            tokio::join!(writer.submit(Work::Panic), writer.submit(lookup()));
+        let (panicked, beside) = tokio::join!(writer.submit(Work::Panic), writer.submit(lookup()));
         assert!(matches!(panicked, Err(JournalError::Unavailable(_))));
         // It shared the batch, or was in the queue, or came after: an answer in any case.
         drop(beside);
@@ -295,6 +329,66 @@ mod tests {
             "{orphan:?}"
         );
         assert!(here.block_on(writer.submit(lookup())).is_ok());
+    }
+
+    fn claim(id: u128, len: usize) -> Work {
+        let mut asked = asked(Capability::Lookup);
+        asked.id = OperationId::from_bits(id);
+        asked.key = OperationKey::new(&format!("key-{id}")).unwrap();
+        asked.request.body = vec![b'x'; len].into();
+        let record = Record::claim(asked, OwnerId(1), Timestamp::NEVER);
+        Work::Claim(Box::new(codec::new_row(&record).unwrap()))
+    }
+
+    fn claimed(answer: &Answer) -> bool {
+        matches!(answer, Ok(Reply::Claim(Claim::Claimed)))
+    }
+
+    /// No more than `more` pages may be added to the file: what a full disk is to SQLite.
+    fn leave_room_for(writer: &Writer, more: i64) {
+        let connection = lock(&writer.connection);
+        let pages: i64 = connection
+            .query_row("PRAGMA page_count", [], |row| row.get(0))
+            .unwrap();
+        connection
+            .execute_batch(&format!("PRAGMA max_page_count = {}", pages + more))
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_an_error_that_says_so_and_the_journal_works_once_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("full.journal");
+        let (connection, _) = open::open(&SqliteConfig::new(path)).unwrap();
+        let writer = Arc::new(Writer::new(connection, 16, 8));
+        leave_room_for(&writer, 8);
+        let full = writer.submit(claim(1, 1 << 20)).await.unwrap_err();
+        assert!(full.to_string().contains("make room"), "{full}");
+        assert!(claimed(&writer.submit(claim(2, 10)).await));
+        leave_room_for(&writer, 1_000_000);
+        assert!(claimed(&writer.submit(claim(1, 1 << 20)).await));
+    }
+
+    #[test]
+    fn what_does_not_fit_fails_alone() {
+        let writer = writer(16);
+        leave_room_for(&writer, 12);
+        let mut told = Vec::new();
+        let batch = [10, 1 << 20, 11, 1 << 20, 12].into_iter().zip(1..);
+        let batch = batch.map(|(len, id)| {
+            let (answer, answered) = oneshot::channel();
+            told.push(answered);
+            Job {
+                work: claim(id, len),
+                answer,
+                _place: Arc::clone(&writer.places).try_acquire_owned().unwrap(),
+            }
+        });
+        writer.serve(batch.collect());
+        let told = told.into_iter().map(|mut told| told.try_recv().unwrap());
+        let fits: Vec<bool> = told.map(|answer| claimed(&answer)).collect();
+        assert_eq!(fits, [true, false, true, false, true]);
+        assert_eq!(writer.commits(), 1);
     }
 
     #[tokio::test(start_paused = true)]
