@@ -79,13 +79,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_decodes_to_itself(text in ".{0,40}") {
-            prop_assert_eq!(decode(&encode(&text)), text.clone());
             prop_assert!(says(&encode(&text), &text));
+            prop_assert_eq!(decode(&encode(&text)), text);
         }
 
         #[test]
         fn no_text_panics_the_decoder(text in "[%+=&a-f0-9]{0,20}") {
-            let _ = pairs(&text).map(|(name, value)| (decode(name), says(value, "x"))).count();
+            for (name, value) in pairs(&text) {
+                let _ = (decode(name), says(value, "x"));
+            }
         }
     }
 

@@ -2,13 +2,15 @@
 
 use super::fault::{Envelope, Fault, FaultError, MAX_ERRORS};
 
-/// The fault of an `<IntuitResponse>`; `None` unless the fault is there to its closing tag.
+/// The fault of an `<IntuitResponse>`; `None` unless that is there to its closing tag.
 pub(crate) fn fault(body: &[u8]) -> Option<Fault> {
     let text = std::str::from_utf8(body).ok()?;
     let text = match text.strip_prefix("<?xml") {
         Some(after) => after.split_once("?>")?.1.trim_start(),
         None => text,
     };
+    // Half a document is no answer, even if the half holds the whole fault.
+    let text = text.strip_suffix("</IntuitResponse>")?;
     let (_, inside) = open(text.strip_prefix('<')?, "IntuitResponse")?;
     let (attributes, inside) = first(inside, "Fault")?;
     let (mut inside, _) = inside.split_once("</Fault>")?;
@@ -121,6 +123,7 @@ mod tests {
     #[test]
     fn half_a_fault_and_a_page_that_quotes_one_are_none() {
         assert!(fault(b"<IntuitResponse><Fault type='SERVICE'><Error code='3001'>").is_none());
+        assert!(fault(b"<IntuitResponse><Fault type='SERVICE'></Fault>").is_none());
         assert!(fault(b"<html><IntuitResponse><Fault></Fault></IntuitResponse></html>").is_none());
         assert!(fault(b"<IntuitResponse><Faulty></Fault></IntuitResponse>").is_none());
     }
@@ -128,7 +131,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_xml_like_text_panics(text in r#"(<|>|/|=|"|'|&amp;|Fault|Error|Message|code|IntuitResponse| |é){0,40}"#) {
-            let _ = fault(format!("<IntuitResponse>{text}").as_bytes());
+            let _ = fault(format!("<IntuitResponse>{text}</IntuitResponse>").as_bytes());
             let _ = fault(text.as_bytes());
         }
     }
