@@ -18,6 +18,9 @@ pub struct QboWrites {
     /// For how long after the first possible byte the same `requestid` is relied on. QBO publishes no retention (facts
     /// 2, D): the default of an hour is a choice; lower it if you measured less.
     pub horizon: Duration,
+    /// Whether creates carry a mark in their `PrivateNote` even when they are keyed, so that doubt can be settled by a
+    /// look-up before the settle window is over. Without a key the mark is what settles doubt, and is always planted.
+    pub mark: bool,
 }
 
 impl Default for QboWrites {
@@ -25,6 +28,7 @@ impl Default for QboWrites {
         Self {
             keyed: true,
             horizon: Duration::from_secs(3600),
+            mark: false,
         }
     }
 }

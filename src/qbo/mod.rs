@@ -12,7 +12,8 @@
 //! | is a completed write still what it was? | [`verify`] | reconcile |
 //! | may the answer be kept, and what makes it stale? | [`cacheable`] | cache |
 //!
-//! All of it is pure: no clock, no I/O, no state. What is not established about QBO (see the comments; D marks what is
+//! [`Qbo`] puts all of them on a stack. But for [`QboHooks`], which sends look-ups, all of it is pure: no clock, no I/O, no
+//! state. What is not established about QBO (see the comments; D marks what is
 //! inferred or unknown) is a setting or falls to the safe side: doubt, a look-up, or a person.
 //!
 //! # What an answer to a write means
@@ -61,16 +62,19 @@
 //! APIs (their writes leave at most once, and count as applied if the answer is one object with Id and SyncToken), or
 //! settle the items of a batch of writes.
 
+mod adapt;
 pub mod cacheable;
 mod capability;
 mod classify;
 mod entity;
 pub mod fault;
 pub mod iso;
+mod hooks;
 mod json;
 pub mod limits;
 pub mod lookup;
 pub mod mark;
+mod preset;
 mod proof;
 mod query_string;
 mod realm;
@@ -81,8 +85,11 @@ mod samples;
 pub mod verify;
 mod xml;
 
+pub use adapt::{BATCH, QboCache, QboClasses, REPORT};
 pub use capability::QboWrites;
 pub use classify::QboClassify;
 pub use entity::{Entity, EntityKind};
+pub use hooks::QboHooks;
+pub use preset::Qbo;
 pub use realm::Realm;
 pub use route::{Operation, QboRoute, realm_of};
