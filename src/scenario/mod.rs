@@ -31,6 +31,7 @@ mod report;
 mod request;
 mod run;
 mod span;
+mod stage;
 mod stored;
 mod told;
 mod user;

@@ -4,7 +4,7 @@
 //! as long. Told "pending", they look again later. Left without an answer because our process died, they press again.
 //! It is always the same operation, under the same key.
 
-use super::run::Stage;
+use super::stage::Stage;
 use super::told::Told;
 use crate::error::BoxError;
 use std::sync::Arc;

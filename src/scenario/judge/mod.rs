@@ -23,7 +23,7 @@
 mod sends;
 mod truth;
 
-use super::report::{LineUpReport, Spread};
+use super::report::{Latencies, LineUpReport, Spread};
 use super::told::{Answers, Told};
 use crate::clock::Timestamp;
 use crate::mock::{Effect, SendRecord};
@@ -99,57 +99,37 @@ pub fn judge(name: &str, case: &Case<'_>) -> LineUpReport {
         .collect();
     let truth = Truth::new(case, &index);
     let sends = sends::by_operation(case.sends, &index, case.expected.len());
-    let beliefs: Vec<Option<Told>> = case
-        .answers
-        .iter()
-        .map(|answers| answers.belief(case.ends))
-        .collect();
-    // How many operations were told this, and have (or lack) an effect.
-    let count = |wanted: &dyn Fn(Option<Told>, usize) -> bool| {
-        (0..beliefs.len())
-            .filter(|at| wanted(beliefs[*at], *at))
-            .count()
-    };
-    let succeeded = count(&|told, at| told == Some(Told::Succeeded) && truth.has_effect(at));
-    let within = case
-        .answers
-        .iter()
-        .filter(|answers| {
-            answers
-                .until_final()
-                .is_some_and(|took| took <= case.patience)
-        })
-        .count();
     let stale = truth.stale_ages(case.digests, case.read_lag);
     let operations = case.expected.len();
+    let ended = Ended::new(case, &truth);
+    let waits = || case.answers.iter();
+    let in_time = |answers: &&Answers| {
+        answers
+            .until_final()
+            .is_some_and(|took| took <= case.patience)
+    };
     LineUpReport {
         name: name.to_owned(),
         operations,
-        succeeded,
-        success_ratio: ratio(succeeded, operations),
+        succeeded: ended.succeeded,
+        success_ratio: ratio(ended.succeeded, operations),
         duplicate_effects: truth.duplicates(),
-        lost: count(&|told, at| told == Some(Told::Succeeded) && !truth.has_effect(at)),
-        false_rejects: count(&|told, at| told.is_some_and(Told::denies) && truth.has_effect(at)),
+        lost: ended.lost,
+        false_rejects: ended.false_rejects,
         wrong_effects: truth.wrong,
         paid_twice: truth.paid_twice(),
         forbidden_sends: sends
             .iter()
             .map(|sends| sends::forbidden(sends, case.replay))
             .sum(),
-        unresolved: count(&|told, _| told.is_none_or(Told::is_open)),
-        parked: count(&|told, _| told == Some(Told::Parked)),
-        parked_knowable: count(&|told, at| {
-            told == Some(Told::Parked)
-                && truth
-                    .first_effect(at)
-                    .is_some_and(|effect| effect.plus(case.read_lag) <= case.ends)
-        }),
+        unresolved: ended.unresolved,
+        parked: ended.parked,
+        parked_knowable: ended.parked_knowable,
         throttled: case.throttled,
         attempts_per_operation: ratio(sends.iter().map(Vec::len).sum(), operations),
-        final_within_patience: ratio(within, operations),
+        final_within_patience: ratio(waits().filter(in_time).count(), operations),
         pending_settled_s_max: seconds(
-            case.answers
-                .iter()
+            waits()
                 .filter_map(|answers| answers.pending_for(case.ends))
                 .max(),
         ),
@@ -157,10 +137,42 @@ pub fn judge(name: &str, case: &Case<'_>) -> LineUpReport {
         stale_age_s_max: seconds(stale.into_iter().max()),
         drift_before: truth.drift(case.answers, case.load_ends),
         drift_after: truth.drift(case.answers, case.ends),
-        latency_ms: super::report::Latencies {
+        latency_ms: Latencies {
             user_action: Spread::of(case.user_calls),
             scheduled: Spread::of(case.scheduled_calls),
         },
+    }
+}
+
+/// What was told in the end, against what is.
+#[derive(Debug, Default)]
+struct Ended {
+    succeeded: usize,
+    lost: usize,
+    false_rejects: usize,
+    unresolved: usize,
+    parked: usize,
+    parked_knowable: usize,
+}
+
+impl Ended {
+    fn new(case: &Case<'_>, truth: &Truth<'_>) -> Self {
+        let mut ended = Self::default();
+        for (at, answers) in case.answers.iter().enumerate() {
+            let effect = truth.first_effect(at);
+            match answers.belief(case.ends) {
+                Some(Told::Succeeded) if effect.is_some() => ended.succeeded += 1,
+                Some(Told::Succeeded) => ended.lost += 1,
+                Some(Told::Parked) => {
+                    ended.parked += 1;
+                    let seen = effect.is_some_and(|at| at.plus(case.read_lag) <= case.ends);
+                    ended.parked_knowable += usize::from(seen);
+                }
+                Some(told) if told.denies() => ended.false_rejects += usize::from(effect.is_some()),
+                Some(_) | None => ended.unresolved += 1,
+            }
+        }
+        ended
     }
 }
 

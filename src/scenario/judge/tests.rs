@@ -69,6 +69,7 @@ static EXPECTED: LazyLock<[Expected; 2]> = LazyLock::new(|| {
 });
 
 /// Two operations: `a` pays bill 1, `b` pays bill 2, a hundred cents each. Settling begins at 10,000 and ends at 20,000.
+#[allow(clippy::needless_pass_by_value, reason = "shorter tests")]
 fn judged(answers: [Answers; 2], sends: &[SendRecord], effects: &[Effect]) -> LineUpReport {
     judged_with(&answers, sends, effects, |_| ())
 }

@@ -55,10 +55,6 @@ impl<'a> Truth<'a> {
         }
     }
 
-    pub(super) fn has_effect(&self, operation: usize) -> bool {
-        !self.effects[operation].is_empty()
-    }
-
     pub(super) fn first_effect(&self, operation: usize) -> Option<Timestamp> {
         self.effects[operation].first().copied()
     }

@@ -3,10 +3,15 @@
 //! Everything has a checked range; a mistake is a [`ScenarioError`](super::ScenarioError) that names the field and the
 //! fix. Unknown fields are refused, so a misspelt setting is never silently a default.
 
+mod check;
+mod fault;
+
 use super::error::ScenarioError;
-use super::span::{Span, fail};
+use super::span::Span;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+pub use fault::{FaultName, FaultOn, FaultRule, HangCommit};
 
 /// One scenario, as its file says.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -181,92 +186,6 @@ pub enum Latency {
     Recorded,
 }
 
-/// One thing that goes wrong.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct FaultRule {
-    /// What happens.
-    pub fault: FaultName,
-    /// How likely it is for each matching request.
-    pub probability: f64,
-    /// Which requests.
-    #[serde(default)]
-    pub on: FaultOn,
-    /// From this time of the load on; absent: from the start.
-    #[serde(default)]
-    pub from: Option<Span>,
-    /// Until this time; absent: to the end of the run, settling included.
-    #[serde(default)]
-    pub until: Option<Span>,
-    /// Of a hang: whether and when the abandoned request takes effect.
-    #[serde(default)]
-    pub commit: Option<HangCommit>,
-    /// Of a delay: how long.
-    #[serde(default)]
-    pub delay: Option<Span>,
-    /// Of a stream timeout: whether the request takes effect later.
-    #[serde(default)]
-    pub commits_late: Option<bool>,
-}
-
-/// Which requests a fault strikes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultOn {
-    /// All.
-    #[default]
-    Any,
-    /// Those that change nothing.
-    Reads,
-    /// Those that change something.
-    Writes,
-}
-
-/// The faults that the mock knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "each is told by its name and by `mock::Fault`")]
-pub enum FaultName {
-    #[serde(rename = "refuse_503_gateway")]
-    Refuse503Gateway,
-    #[serde(rename = "refuse_503_html")]
-    Refuse503Html,
-    #[serde(rename = "html_503_after_commit")]
-    Html503AfterCommit,
-    #[serde(rename = "throttle_429")]
-    Throttle429,
-    #[serde(rename = "unauthorized_401")]
-    Unauthorized401,
-    #[serde(rename = "error_500")]
-    Error500,
-    #[serde(rename = "error_500_after_commit")]
-    Error500AfterCommit,
-    #[serde(rename = "fault_200")]
-    Fault200,
-    ResetBefore,
-    LostAnswer,
-    CutBody,
-    Malformed,
-    Hang,
-    Delay,
-    #[serde(rename = "stream_timeout_504")]
-    StreamTimeout504,
-}
-
-/// Whether and when a request that hangs takes effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(
-    missing_docs,
-    reason = "each is told by its name and by `mock::HangCommit`"
-)]
-pub enum HangCommit {
-    Never,
-    Soon,
-    Late,
-    Seeded,
-}
-
 /// Our process dies again and again while the load lasts.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -345,163 +264,6 @@ impl Scenario {
     #[must_use]
     pub fn ends(&self) -> Duration {
         self.load_ends() + self.settling.get()
-    }
-
-    /// Whether every value is in its range.
-    ///
-    /// # Errors
-    /// The first field that is not, with the fix.
-    pub fn check(&self) -> Result<(), ScenarioError> {
-        self.check_load()?;
-        self.user.check()?;
-        if let Some(digest) = &self.digest {
-            positive("digest.every", digest.every, "30s")?;
-        }
-        self.throttle.check()?;
-        positive(
-            "upstream.server_timeout",
-            self.upstream.server_timeout,
-            "120s",
-        )?;
-        positive("upstream.retention", self.upstream.retention, "2h")?;
-        for (at, rule) in self.faults.iter().enumerate() {
-            rule.check(&format!("faults[{at}]"))?;
-        }
-        if let Some(crash) = &self.crash {
-            positive("crash.every", crash.every, "60s")?;
-        }
-        positive("stack.horizon", self.stack.horizon, "1h")?;
-        positive("settling", self.settling, "15m")
-    }
-
-    fn check_load(&self) -> Result<(), ScenarioError> {
-        let load = &self.load;
-        counted("load.companies", load.companies)?;
-        counted("load.users", load.users)?;
-        counted("load.operations", load.operations)?;
-        positive("load.over", load.over, "10m")?;
-        share("load.double_click", load.double_click)?;
-        for (at, surge) in load.surges.iter().enumerate() {
-            let field = format!("load.surges[{at}]");
-            window(&field, Some(surge.from), Some(surge.until))?;
-            if !(surge.times.is_finite() && surge.times > 0.0) {
-                return fail(
-                    format!("{field}.times"),
-                    "is not above zero: write how many times as much happens, such as 5",
-                );
-            }
-        }
-        Ok(())
-    }
-}
-
-impl UserConfig {
-    fn check(&self) -> Result<(), ScenarioError> {
-        positive("user.patience", self.patience, "300ms")?;
-        positive("user.think", self.think, "20s")?;
-        positive("user.asks_every", self.asks_every, "30s")?;
-        if self.presses_again > 20 {
-            return fail(
-                "user.presses_again",
-                "is over 20: no person presses that often; use 20 at most",
-            );
-        }
-        Ok(())
-    }
-}
-
-impl ThrottleConfig {
-    fn check(&self) -> Result<(), ScenarioError> {
-        let quotas = [
-            ("throttle.per_minute", Some(self.per_minute)),
-            ("throttle.per_second", Some(self.per_second)),
-            ("throttle.concurrent", Some(self.concurrent)),
-            ("throttle.app_per_minute", self.app_per_minute),
-        ];
-        for (field, quota) in quotas {
-            if quota == Some(0) {
-                return fail(
-                    field,
-                    "is 0, which lets nothing through: write a quota of at least 1, or leave the field out",
-                );
-            }
-        }
-        Ok(())
-    }
-}
-
-impl FaultRule {
-    fn check(&self, field: &str) -> Result<(), ScenarioError> {
-        share(&format!("{field}.probability"), self.probability)?;
-        window(field, self.from, self.until)?;
-        let needs = |part: &str, there: bool, of: FaultName, example: &str| {
-            let field = format!("{field}.{part}");
-            match (self.fault == of, there) {
-                (true, false) => fail(
-                    field,
-                    format!("is missing: this fault needs it, such as {example}"),
-                ),
-                (false, true) => fail(field, "does not belong to this fault: remove it"),
-                _ => Ok(()),
-            }
-        };
-        needs(
-            "commit",
-            self.commit.is_some(),
-            FaultName::Hang,
-            "commit = \"seeded\"",
-        )?;
-        needs(
-            "delay",
-            self.delay.is_some(),
-            FaultName::Delay,
-            "delay = \"2s\"",
-        )?;
-        needs(
-            "commits_late",
-            self.commits_late.is_some(),
-            FaultName::StreamTimeout504,
-            "commits_late = true",
-        )
-    }
-}
-
-fn counted(field: &str, count: usize) -> Result<(), ScenarioError> {
-    // A million operations already need gigabytes of history.
-    match count {
-        0 => fail(field, "is 0: write at least 1"),
-        1..=1_000_000 => Ok(()),
-        _ => fail(field, "is over 1000000: write at most that"),
-    }
-}
-
-fn positive(field: &str, span: Span, example: &str) -> Result<(), ScenarioError> {
-    if span.get().is_zero() {
-        return fail(
-            field,
-            format!("is zero: write a time such as \"{example}\""),
-        );
-    }
-    Ok(())
-}
-
-fn share(field: &str, share: f64) -> Result<(), ScenarioError> {
-    if (0.0..=1.0).contains(&share) {
-        return Ok(());
-    }
-    fail(
-        field,
-        format!("is {share}: a chance lies between 0 and 1, such as 0.05 for 5 %"),
-    )
-}
-
-fn window(field: &str, from: Option<Span>, until: Option<Span>) -> Result<(), ScenarioError> {
-    match (from.unwrap_or_default(), until) {
-        (from, Some(until)) if until <= from => fail(
-            format!("{field}.until"),
-            "is not after `from`: the stretch would be empty; write a later time",
-        ),
-        _ => Ok(()),
     }
 }
 
