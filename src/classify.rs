@@ -60,12 +60,13 @@ pub trait Classify: Send + Sync + fmt::Debug + 'static {
 #[must_use]
 pub fn transport_error(route: Route, error: &(dyn std::error::Error + 'static)) -> Verdict {
     let mut cause = Some(error);
+    let mut verdict = None;
     while let Some(error) = cause {
         if error.is::<NotSent>() {
             return Verdict::UNSENT;
         }
         if let Some(ours) = error.downcast_ref::<Error>() {
-            return without_effect_if_read(route, ours.verdict());
+            verdict.get_or_insert(ours.verdict());
         }
         // An `io::Error` hides the error it wraps from `source()`.
         cause = match error
@@ -76,7 +77,7 @@ pub fn transport_error(route: Route, error: &(dyn std::error::Error + 'static)) 
             None => error.source(),
         };
     }
-    without_effect_if_read(route, Verdict::OPEN)
+    without_effect_if_read(route, verdict.unwrap_or(Verdict::OPEN))
 }
 
 /// A read that failed had no effect, whatever became of it; whether it is over stays as it was.
@@ -245,6 +246,8 @@ mod tests {
     fn only_the_transport_can_affirm_that_nothing_was_sent() {
         let refused = std::io::Error::other(NotSent("no route".into()));
         assert_eq!(transport_error(WRITE, &refused), Verdict::UNSENT);
+        let wrapped = Error::from_inner(refused);
+        assert_eq!(transport_error(WRITE, &wrapped), Verdict::UNSENT);
         let reset = std::io::Error::other("reset");
         assert_eq!(transport_error(WRITE, &reset), Verdict::OPEN);
     }

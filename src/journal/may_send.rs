@@ -154,7 +154,7 @@ mod tests {
                 cacheable: false,
                 closed: *closed,
             };
-            record.end_attempt(number, at, verdict, WINDOW, None);
+            record.end_attempt(ME, number, at, verdict, WINDOW, None);
         }
         record
     }

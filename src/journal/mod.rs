@@ -7,13 +7,17 @@
 //! Every method of a journal may be dropped at any await: the change is then either whole or absent, and the next
 //! `get` tells which.
 
-// mod book;
+mod book;
+pub mod conformance;
 mod may_send;
 mod memory;
 pub mod record;
 mod settle;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
-// pub use book::{Book, BookConfig, Live, Told};
+pub(crate) use book::Entered;
+pub use book::{Book, BookConfig, Live, Told, told_of};
 pub use may_send::{Withheld, may_send};
 pub use memory::MemoryJournal;
 pub use record::{
@@ -21,6 +25,8 @@ pub use record::{
     StoredAnswer, StoredRequest,
 };
 pub use settle::{After, Next, Observation, Proof, SettleConfig, after_look, next};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteJournal;
 
 use crate::clock::Timestamp;
 use crate::context::{OperationId, OperationKey, Tenant};
@@ -147,7 +153,7 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
 
     /// Puts a new operation on record, unless its (namespace, tenant, key) is there already, or another operation of
     /// that (namespace, tenant) with the same conflict key is not final. Resolves once the claim is as durable as
-    /// [`Journal::durability`] says.
+    /// [`Journal::durability`] says. An id that another operation has is [`JournalError::Conflict`].
     fn claim<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Claim, JournalError>>;
 
     /// Replaces progress and answer of the record `next.id()`, if its version on record is `next.progress.version - 1`.

@@ -210,7 +210,14 @@ mod tests {
             closed,
             ..Verdict::OPEN
         };
-        record.end_attempt(number, at, verdict, CONFIG().settle_window, None);
+        record.end_attempt(
+            OwnerId(1),
+            number,
+            at,
+            verdict,
+            CONFIG().settle_window,
+            None,
+        );
         record.release(at, None);
         assert_eq!(record.state(), State::Unknown);
         record

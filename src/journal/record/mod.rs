@@ -1,9 +1,11 @@
 //! One operation on record: what was asked, what was tried, what is known. Pure: no clock, no I/O.
 
 use crate::clock::Timestamp;
-use crate::context::{OperationId, OperationKey, Tenant};
+use crate::context::{Context, OperationId, OperationKey, Priority, Tenant};
 use crate::outcome::{Outcome, Verdict};
+use crate::payload::Payload;
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -339,6 +341,32 @@ impl Record {
         self.asked.id
     }
 
+    /// The recorded request as an attempt of this operation, on top of `headers` that are not recorded (credentials).
+    /// It has no deadline: what was claimed is brought to an end.
+    #[must_use]
+    pub fn request(&self, headers: HeaderMap, priority: Priority) -> Request<Payload> {
+        let stored = &self.asked.request;
+        let payload = Payload::new(stored.body.clone()).with_operation(self.id());
+        let mut request = Request::new(payload);
+        request.method_mut().clone_from(&stored.method);
+        request.uri_mut().clone_from(&stored.uri);
+        *request.headers_mut() = headers;
+        for (name, value) in &stored.headers {
+            if let (Ok(name), Ok(value)) =
+                (name.parse::<HeaderName>(), value.parse::<HeaderValue>())
+            {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        let marker = Context::new()
+            .with_priority(priority)
+            .with_tenant(self.asked.tenant.clone());
+        request
+            .extensions_mut()
+            .insert(marker.with_key(self.asked.key.clone()));
+        request
+    }
+
     /// The state.
     #[must_use]
     pub const fn state(&self) -> State {
@@ -431,8 +459,10 @@ impl Record {
         let number = self
             .progress
             .attempts
-            .last()
-            .map_or(1, |attempt| attempt.number.saturating_add(1));
+            .iter()
+            .map(|attempt| attempt.number)
+            .max()
+            .map_or(1, |last| last.saturating_add(1));
         self.progress.attempts.push(Attempt {
             number,
             owner,
@@ -449,18 +479,16 @@ impl Record {
     /// Returns whether proof of effect contradicts a final state that says otherwise.
     pub fn end_attempt(
         &mut self,
+        owner: OwnerId,
         number: u32,
         at: Timestamp,
         verdict: Verdict,
         settle_window: Duration,
         answer: Option<StoredAnswer>,
     ) -> bool {
-        if let Some(attempt) = self
-            .progress
-            .attempts
-            .iter_mut()
-            .find(|attempt| attempt.number == number && attempt.ended.is_none())
-        {
+        if let Some(attempt) = self.progress.attempts.iter_mut().find(|attempt| {
+            attempt.owner == owner && attempt.number == number && attempt.ended.is_none()
+        }) {
             attempt.ended = Some(Ended {
                 at,
                 outcome: verdict.outcome,
@@ -496,6 +524,36 @@ impl Record {
             _ => {}
         }
         false
+    }
+
+    /// Adds what another process saw of its own attempts to the record as it is now, whoever owns it. Returns whether
+    /// anything was new.
+    pub fn absorb(&mut self, seen: &Self, at: Timestamp) -> bool {
+        let mut changed = false;
+        for attempt in &seen.progress.attempts {
+            let known = self
+                .progress
+                .attempts
+                .iter_mut()
+                .find(|known| known.owner == attempt.owner && known.number == attempt.number);
+            match known {
+                Some(known) if known.ended.is_some() || attempt.ended.is_none() => continue,
+                Some(known) => known.clone_from(attempt),
+                None => self.progress.attempts.push(attempt.clone()),
+            }
+            changed = true;
+        }
+        if changed && self.outcome() == Outcome::Applied && self.state() != State::Completed {
+            if self
+                .step(State::Completed, at, "a late answer proves it", "gate")
+                .is_ok()
+            {
+                self.answer.clone_from(&seen.answer);
+            } else {
+                self.progress.contradicted = true;
+            }
+        }
+        changed
     }
 
     /// Ends the work of this process on the operation: what is not final becomes `Unknown` (in doubt), or `Ready`

@@ -84,7 +84,7 @@ proptest! {
                 Act::End(outcome, closed) => {
                     let number = record.progress.attempts.last().map_or(0, |last| last.number);
                     let verdict = Verdict { outcome, advice: Advice::Stop, cacheable: false, closed };
-                    record.end_attempt(number, now, verdict, WINDOW, None);
+                    record.end_attempt(OwnerId(1), number, now, verdict, WINDOW, None);
                 }
                 Act::Release => record.release(now, None),
                 Act::TakeOver => {
@@ -143,7 +143,14 @@ fn late_proof_for_a_rejected_operation_is_told_as_a_contradiction() {
     let now = Timestamp::from_millis(2_000);
     let mut record = Record::claim(asked(Capability::Lookup), OwnerId(1), now);
     let first = record.begin_attempt(OwnerId(1), now, now).unwrap();
-    record.end_attempt(first, now, Verdict::REJECTED, Duration::ZERO, None);
+    record.end_attempt(
+        OwnerId(1),
+        first,
+        now,
+        Verdict::REJECTED,
+        Duration::ZERO,
+        None,
+    );
     assert_eq!(record.state(), State::Rejected);
     record.progress.attempts.push(Attempt {
         number: 2,
@@ -152,7 +159,7 @@ fn late_proof_for_a_rejected_operation_is_told_as_a_contradiction() {
         ended: None,
         settles: now,
     });
-    assert!(record.end_attempt(2, now, Verdict::APPLIED, Duration::ZERO, None));
+    assert!(record.end_attempt(OwnerId(2), 2, now, Verdict::APPLIED, Duration::ZERO, None));
     assert_eq!(record.state(), State::Rejected);
     assert!(record.progress.contradicted);
 }

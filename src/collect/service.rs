@@ -1,0 +1,152 @@
+//! Sequences reading a body and calling on.
+
+use super::headers::tell;
+use crate::error::{BoxError, Error, Side};
+use crate::journal::BoxFuture;
+use crate::outcome::Verdict;
+use crate::payload::Payload;
+use bytes::{Buf, Bytes, BytesMut};
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use tower_service::Service;
+
+/// The outer edge; see the [room](super).
+#[derive(Clone, Debug)]
+pub struct Edge<S> {
+    inner: S,
+    limit: usize,
+}
+
+impl<S> Edge<S> {
+    pub(super) const fn new(inner: S, limit: usize) -> Self {
+        Self { inner, limit }
+    }
+}
+
+/// The inner edge; see the [room](super).
+#[derive(Clone, Debug)]
+pub struct Whole<S> {
+    inner: S,
+    limit: usize,
+}
+
+impl<S> Whole<S> {
+    pub(super) const fn new(inner: S, limit: usize) -> Self {
+        Self { inner, limit }
+    }
+}
+
+/// Why a body could not be had whole.
+enum Broken {
+    TooLarge,
+    Failed(BoxError),
+}
+
+async fn whole<B>(body: B, limit: usize) -> Result<Bytes, Broken>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Broken::TooLarge);
+    }
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(mut data) = frame
+            .map_err(|error| Broken::Failed(error.into()))?
+            .into_data()
+        else {
+            continue; // Trailers say nothing that a replay must keep.
+        };
+        let length = data.remaining();
+        let data = data.copy_to_bytes(length);
+        if first.len() + rest.len() + data.len() > limit {
+            return Err(Broken::TooLarge);
+        }
+        // One frame, the usual case, is passed on as it is.
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&std::mem::take(&mut first));
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    })
+}
+
+impl<S, B> Service<Request<B>> for Edge<S>
+where
+    S: Service<Request<Payload>, Response = Response<Payload>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Payload>;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Response<Payload>, Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::from_inner)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let limit = self.limit;
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let bytes = whole(body, limit).await.map_err(|broken| match broken {
+                Broken::TooLarge => Error::too_large(Side::Request, limit),
+                // The caller's own body broke: nothing was sent.
+                Broken::Failed(error) => Error::upstream(error, Verdict::UNSENT),
+            })?;
+            let request = Request::from_parts(head, Payload::new(bytes));
+            let mut answer = inner.call(request).await.map_err(Error::from_inner)?;
+            tell(&mut answer);
+            Ok(answer)
+        })
+    }
+}
+
+impl<S, B> Service<Request<Payload>> for Whole<S>
+where
+    S: Service<Request<Payload>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Payload>;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Response<Payload>, Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::from_inner)
+    }
+
+    fn call(&mut self, request: Request<Payload>) -> Self::Future {
+        let answer = self.inner.call(request);
+        let limit = self.limit;
+        Box::pin(async move {
+            let (head, body) = answer.await.map_err(Error::from_inner)?.into_parts();
+            let bytes = whole(body, limit).await.map_err(|broken| match broken {
+                Broken::TooLarge => Error::too_large(Side::Answer, limit),
+                // A head without its whole body proves nothing.
+                Broken::Failed(error) => Error::upstream(error, Verdict::OPEN),
+            })?;
+            Ok(Response::from_parts(head, Payload::new(bytes)))
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! The tracked tasks of one process: what goes on after a caller has left.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::clock::Clock;
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    running: std::collections::HashMap<u64, AbortHandle>,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    drained: Notify,
+    closing: Notify,
+}
+
+/// Spawned tasks that can be waited for, and killed as a crash would.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tasks {
+    shared: Arc<Shared>,
+}
+
+/// Leaves the list when its task ends, is aborted, or panics.
+struct Leave {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        let mut state = self
+            .shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        state.running.remove(&self.number);
+        if state.running.is_empty() {
+            self.shared.drained.notify_waiters();
+        }
+    }
+}
+
+impl Tasks {
+    /// Runs `future` to its end, whoever stops waiting for it. `false` once [`Tasks::close`] was called.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
+        let mut state = self.lock();
+        if state.closed {
+            return false;
+        }
+        let number = state.next;
+        state.next += 1;
+        let leave = Leave {
+            shared: Arc::clone(&self.shared),
+            number,
+        };
+        // The lock is held until the handle is in the list, so a task that ends at once finds itself there.
+        let handle = tokio::spawn(async move {
+            let _leave = leave;
+            future.await;
+        });
+        state.running.insert(number, handle.abort_handle());
+        true
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().running.len()
+    }
+
+    /// Takes no new tasks.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.shared.closing.notify_waiters();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Resolves once no new tasks are taken.
+    pub(crate) async fn closed(&self) {
+        let closing = self.shared.closing.notified();
+        tokio::pin!(closing);
+        closing.as_mut().enable();
+        if !self.is_closed() {
+            closing.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no task runs, for `limit` at most. Returns how many are left.
+    pub(crate) async fn drain(&self, clock: Clock, limit: Duration) -> usize {
+        let drained = async {
+            loop {
+                let notified = self.shared.drained.notified();
+                tokio::pin!(notified);
+                notified.as_mut().enable();
+                if self.len() == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        clock.timeout(limit, drained).await;
+        self.len()
+    }
+
+    /// Stops everything where it is, as a crash would; takes no new tasks.
+    pub(crate) fn kill(&self) {
+        let handles: Vec<AbortHandle> = {
+            let mut state = self.lock();
+            state.closed = true;
+            self.shared.closing.notify_waiters();
+            self.shared.closing.notify_waiters();
+            state.running.values().cloned().collect()
+        };
+        for handle in handles {
+            handle.abort();
+        }
+    }
+}

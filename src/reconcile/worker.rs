@@ -1,0 +1,412 @@
+//! Sequences the checks: list what is due, take it in hand, do what `journal::settle` decides.
+
+use super::figures::{Figures, Unresolved};
+use super::hooks::{Hooks, Settled};
+use super::upstream::Upstream;
+use crate::clock::Timestamp;
+use crate::context::Priority;
+use crate::error::{Error, InvalidConfig};
+use crate::event::Decision;
+use crate::journal::{
+    After, Book, Capability, Filter, JournalError, Live, Next, Observation, Record, State,
+    after_look, next,
+};
+use crate::outcome::Outcome;
+use http::HeaderMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// How the worker works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReconcileConfig {
+    /// How many operations are checked at once.
+    pub concurrency: usize,
+    /// How long a hook may take before it "cannot tell".
+    pub hook_timeout: Duration,
+    /// How often the journal is asked for what other processes left, when nothing is due here.
+    pub poll: Duration,
+}
+
+impl Default for ReconcileConfig {
+    fn default() -> Self {
+        Self {
+            // QBO runs 10 requests of one company at once; checks must not take them all.
+            concurrency: 4,
+            // Above one read with its retries (30 s, 3 attempts).
+            hook_timeout: Duration::from_secs(120),
+            poll: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ReconcileConfig {
+    fn check(&self) -> Result<(), InvalidConfig> {
+        if self.concurrency == 0 {
+            return Err(InvalidConfig::new(
+                "reconcile.concurrency",
+                "is 0, so that nothing would ever be settled: use 4",
+            ));
+        }
+        for (field, value) in [
+            ("reconcile.hook_timeout", self.hook_timeout),
+            ("reconcile.poll", self.poll),
+        ] {
+            if value.is_zero() {
+                return Err(InvalidConfig::new(field, "is 0: use some seconds"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: ReconcileConfig,
+    book: Book,
+    upstream: Upstream,
+    hooks: Arc<dyn Hooks>,
+    figures: Figures,
+    places: Arc<Semaphore>,
+}
+
+/// See the [room](super). Clones share one worker's state.
+#[derive(Clone, Debug)]
+pub struct Reconciler {
+    shared: Arc<Shared>,
+}
+
+/// Puts an operation down however its check ends.
+struct InHand {
+    book: Book,
+    live: Arc<Live>,
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.book.put_down(&self.live);
+    }
+}
+
+impl Reconciler {
+    /// A worker over `book`, sending through `upstream`.
+    ///
+    /// # Errors
+    /// When a setting cannot work.
+    pub fn new(
+        config: ReconcileConfig,
+        book: Book,
+        upstream: Upstream,
+        hooks: Arc<dyn Hooks>,
+    ) -> Result<Self, InvalidConfig> {
+        config.check()?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                places: Arc::new(Semaphore::new(config.concurrency)),
+                config,
+                book,
+                upstream,
+                hooks,
+                figures: Figures::default(),
+            }),
+        })
+    }
+
+    /// What was done since the start.
+    #[must_use]
+    pub fn figures(&self) -> &Figures {
+        &self.shared.figures
+    }
+
+    /// What is not settled yet, in the whole journal.
+    ///
+    /// # Errors
+    /// [`Error::JournalUnavailable`] where it cannot be read.
+    pub async fn unresolved(&self) -> Result<Unresolved, Error> {
+        let book = &self.shared.book;
+        Unresolved::read(&**book.journal(), book.clock().wall()).await
+    }
+
+    /// Works in the background until the book is shut down. Must be called within a tokio runtime.
+    pub fn start(&self) {
+        let worker = self.clone();
+        self.shared.book.spawn(async move { worker.work().await });
+    }
+
+    async fn work(&self) {
+        let book = &self.shared.book;
+        while !book.is_closed() {
+            let wait = match self.dispatch().await {
+                // More may be due than one page held, and what was taken in hand leaves the list with its first step.
+                Ok(1..) => Duration::from_millis(10),
+                Ok(0) => self.until_due().await,
+                Err(error) => {
+                    tracing::warn!(target: "tower_sturdy", %error, "the journal cannot be read; trying again");
+                    Duration::from_secs(1)
+                }
+            };
+            tokio::select! {
+                () = book.closed() => return,
+                () = book.something_due() => {}
+                () = book.clock().sleep(wait) => {}
+            }
+        }
+    }
+
+    /// How long nothing is due, bounded by the poll.
+    async fn until_due(&self) -> Duration {
+        let poll = self.shared.config.poll;
+        let filter = Filter {
+            due_by: Some(Timestamp::NEVER),
+            limit: 1,
+            ..Filter::default()
+        };
+        let book = &self.shared.book;
+        let Ok(soonest) = book.journal().list(&filter).await else {
+            return poll;
+        };
+        let now = book.clock().wall();
+        let due = soonest.first().and_then(|record| record.progress.due);
+        // What is due and was not taken in hand is worked on by somebody: look again soon, but do not spin.
+        due.map_or(poll, |due| {
+            due.since(now).clamp(Duration::from_millis(100), poll)
+        })
+    }
+
+    /// Takes in hand what is due now; returns how many.
+    async fn dispatch(&self) -> Result<usize, JournalError> {
+        let book = &self.shared.book;
+        let filter = Filter {
+            due_by: Some(book.clock().wall()),
+            limit: 64,
+            ..Filter::default()
+        };
+        let mut taken = 0;
+        for record in book.journal().list(&filter).await? {
+            let Ok(place) = Arc::clone(&self.shared.places).acquire_owned().await else {
+                break;
+            };
+            let Some(live) = book.take(record) else {
+                continue;
+            };
+            taken += 1;
+            let in_hand = InHand {
+                book: book.clone(),
+                live,
+            };
+            let worker = self.clone();
+            book.spawn(async move {
+                let _place = place;
+                worker.check(&in_hand.live).await;
+            });
+        }
+        Ok(taken)
+    }
+
+    /// Checks everything that is due now, to the end of each check; returns how many. For tests and for programs that
+    /// have a schedule of their own.
+    ///
+    /// # Errors
+    /// [`Error::JournalUnavailable`] where the journal cannot be read.
+    pub async fn work_off(&self) -> Result<usize, Error> {
+        let taken = self.dispatch().await.map_err(Error::journal_unavailable)?;
+        let all = u32::try_from(self.shared.config.concurrency).unwrap_or(u32::MAX);
+        // All places are free again once every check has ended.
+        let _ = self.shared.places.acquire_many(all).await;
+        Ok(taken)
+    }
+
+    async fn check(&self, live: &Live) {
+        let book = &self.shared.book;
+        let Some(record) = live.record() else { return };
+        let now = book.clock().wall();
+        let settle = &book.config().settle;
+        let done = match next(&record, now, settle) {
+            Next::Nothing => book
+                .step(live, |record| record.progress.due = None)
+                .await
+                .map(|_| ()),
+            Next::Wait(at) if record.progress.due == Some(at) => Ok(()),
+            Next::Wait(at) => book
+                .step(live, |record| record.progress.due = Some(at))
+                .await
+                .map(|_| ()),
+            Next::TakeOver => {
+                Figures::count(&self.shared.figures.taken_over);
+                let window = settle.settle_window;
+                book.step(live, |record| {
+                    record.take_over(now, window);
+                })
+                .await
+                .map(|_| ())
+            }
+            Next::Look => self.look(live).await,
+            Next::Resume => self.resume(live, &record).await,
+            Next::Park(why) => self.park(live, why).await,
+            Next::Acknowledge => self.acknowledge(live).await,
+        };
+        if let Err(error) = done {
+            // Another step came first, or the journal is down: what is due then says what comes next.
+            let why = error.to_string();
+            book.tell(&record, 0, Decision::JournalTrouble { why: &why });
+        }
+    }
+
+    async fn look(&self, live: &Live) -> Result<(), JournalError> {
+        let book = &self.shared.book;
+        // The lease makes this check ours alone, on every host.
+        let record = book.own(live, None).await?;
+        Figures::count(&self.shared.figures.looked);
+        let observation = self
+            .guarded(self.shared.hooks.observe(&record, &self.shared.upstream))
+            .await;
+        let observation = observation.unwrap_or_else(|why| Observation::CannotTell { why });
+        let found = match &observation {
+            Observation::Found(proof) => proof.evidence.as_str(),
+            Observation::Absent { scope } => scope.as_str(),
+            Observation::CannotTell { why } => why.as_str(),
+        };
+        book.tell(&record, 0, Decision::Looked { found });
+        let now = book.clock().wall();
+        match after_look(&record, observation, now, &book.config().settle) {
+            After::Complete(proof) => {
+                Figures::count(&self.shared.figures.found);
+                book.step(live, |record| book.complete(record, proof, now))
+                    .await?;
+            }
+            After::Resend => {
+                Figures::count(&self.shared.figures.resent);
+                self.send(live, &record).await;
+            }
+            After::Park(why) => self.park(live, why).await?,
+            After::LookAgain(at) => {
+                book.step(live, |record| {
+                    record.progress.due = Some(at);
+                    record.progress.checks = record.progress.checks.saturating_add(1);
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn resume(&self, live: &Live, record: &Record) -> Result<(), JournalError> {
+        let state = match record.asked.capability {
+            Capability::Keyed { .. } => State::Sending,
+            Capability::Lookup | Capability::None => State::Claimed,
+        };
+        let record = self.shared.book.own(live, Some(state)).await?;
+        self.send(live, &record).await;
+        Ok(())
+    }
+
+    /// Sends the recorded request through the gate, and leaves the record due for whatever follows.
+    async fn send(&self, live: &Live, record: &Record) {
+        let book = &self.shared.book;
+        let request = record.request(HeaderMap::new(), Priority::EventTriggered);
+        let result = book.hold(live, self.shared.upstream.send(request)).await;
+        let retry_after = match &result {
+            Ok(answer) => answer
+                .body()
+                .verdict()
+                .and_then(|verdict| verdict.advice.retry_after()),
+            Err(error) => error.retry_after(),
+        };
+        let Some(record) = live.record() else { return };
+        let settle = &book.config().settle;
+        let tries = u32::try_from(record.progress.attempts.len()).unwrap_or(u32::MAX);
+        let backoff = settle
+            .look_backoff
+            .saturating_mul(2_u32.saturating_pow(tries.min(16)))
+            .min(settle.look_backoff_max)
+            .max(retry_after.unwrap_or_default());
+        let again = book.clock().wall().plus(backoff);
+        match record.state() {
+            State::Claimed | State::Sending if record.outcome() < Outcome::Unknown => {
+                book.release(live, Some(again)).await;
+            }
+            State::Claimed | State::Sending => {
+                // Doubt over an attempt that may be open is looked at now: proof may be there already.
+                book.release(live, None).await;
+            }
+            // The gate withheld it, or it was never admitted: it stays in doubt.
+            State::Unknown => {
+                let _ = book
+                    .step(live, |record| {
+                        record.progress.due = Some(again);
+                        record.progress.checks = record.progress.checks.saturating_add(1);
+                    })
+                    .await;
+            }
+            State::Completed | State::Rejected | State::Ready | State::Parked => {
+                book.flush(live).await;
+            }
+        }
+    }
+
+    async fn park(&self, live: &Live, why: &'static str) -> Result<(), JournalError> {
+        let book = &self.shared.book;
+        Figures::count(&self.shared.figures.parked);
+        let now = book.clock().wall();
+        let again = now.plus(book.config().settle.parked_interval);
+        book.step(live, |record| {
+            if record.step(State::Parked, now, why, "worker").is_ok() {
+                record.progress.due = Some(again);
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn acknowledge(&self, live: &Live) -> Result<(), JournalError> {
+        let book = &self.shared.book;
+        let record = book.own(live, None).await?;
+        let settled = self
+            .guarded(self.shared.hooks.settled(&record, &self.shared.upstream))
+            .await;
+        let now = book.clock().wall();
+        let done = match settled {
+            Ok(Ok(Settled::Agrees)) => {
+                Figures::count(&self.shared.figures.agreed);
+                true
+            }
+            Ok(Ok(Settled::Drift(what))) => {
+                Figures::count(&self.shared.figures.drifted);
+                book.tell(&record, 0, Decision::Drift { what: &what });
+                true
+            }
+            Ok(Ok(Settled::NotYet) | Err(_)) | Err(_) => false,
+        };
+        let settle = &book.config().settle;
+        book.step(live, |record| {
+            let progress = &mut record.progress;
+            progress.acknowledged = done;
+            let backoff = settle
+                .look_backoff
+                .saturating_mul(2_u32.saturating_pow(progress.checks.min(16)))
+                .min(settle.parked_interval);
+            progress.due = if done { None } else { Some(now.plus(backoff)) };
+            progress.checks = progress.checks.saturating_add(1);
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// A hook's answer; a panic or a timeout is told in words.
+    async fn guarded<T>(&self, hook: impl Future<Output = T>) -> Result<T, String> {
+        let limit = self.shared.config.hook_timeout;
+        let mut hook = std::pin::pin!(hook);
+        let caught = std::future::poll_fn(move |cx| {
+            match std::panic::catch_unwind(AssertUnwindSafe(|| hook.as_mut().poll(cx))) {
+                Ok(poll) => poll.map(Ok),
+                Err(_) => std::task::Poll::Ready(Err("the hook panicked".to_owned())),
+            }
+        });
+        match self.shared.book.clock().timeout(limit, caught).await {
+            Some(result) => result,
+            None => Err(format!("the hook took longer than {limit:?}")),
+        }
+    }
+}
