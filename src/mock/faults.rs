@@ -221,7 +221,10 @@ pub(super) enum Ending {
     App500,
     Fault200,
     StreamTimeout,
+    /// A connection that breaks before there is anything to say.
     Reset,
+    /// A connection that breaks instead of the application's answer.
+    Lost,
     BodyCut,
 }
 
@@ -290,7 +293,7 @@ impl Course {
             Fault::Fault200 => Self::failed(latency, Ending::Fault200),
             Fault::Html503AfterCommit => Self::worked(latency, Ending::Html503),
             Fault::Error500AfterCommit => Self::worked(latency, Ending::App500),
-            Fault::LostAnswer => Self::worked(latency, Ending::Reset),
+            Fault::LostAnswer => Self::worked(latency, Ending::Lost),
             Fault::CutBody => Self::worked(latency, Ending::BodyCut),
             Fault::Malformed => Self::worked(latency, Ending::Malformed),
             Fault::Delay(more) => Self::worked((latency + more).min(server_timeout), Ending::Truth),

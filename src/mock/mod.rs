@@ -2,11 +2,23 @@
 
 pub mod bodies;
 mod config;
+mod date;
+mod entities;
+mod envelope;
 mod faults;
 mod history;
 mod latency;
+mod ledger;
 mod money;
+mod query;
+mod replay;
+mod route;
+mod rules;
+mod seed;
+mod server;
 mod service;
+mod throttle;
+mod work;
 
 pub use config::{
     CompanyConfig, Concurrent, InvalidMock, MockConfig, PaidBill, RequestIdConfig, ThrottleConfig,
