@@ -178,6 +178,72 @@ fn a_file_that_another_process_keeps_locked_is_told_as_such() {
     drop(unwrap(SqliteJournal::open(&path)));
 }
 
+/// Runs as a user that may not write: root may write everything.
+#[cfg(unix)]
+#[test]
+fn what_may_not_be_written_is_told_as_such() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let (directory, path) = place();
+    drop(unwrap(SqliteJournal::open(&path)));
+    mode(&path, 0o444);
+    mode(directory.path(), 0o555);
+    if directory.path().metadata().unwrap().uid() != 0 {
+        refused(&path, "give its user write permission");
+        refused(
+            &directory.path().join("new-payments.journal"),
+            "write permission",
+        );
+    } else {
+        // The binary may lie where nobody else may look.
+        let (place, exe) = place_for_all();
+        let status = std::process::Command::new(exe)
+            .args(["--exact", "sqlite::a_reader_without_rights", "--ignored"])
+            .env(READ_ONLY, &path)
+            .current_dir("/")
+            .uid(65_534)
+            .gid(65_534)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&status.stdout);
+        assert!(
+            status.status.success() && told.contains("1 passed"),
+            "{told}"
+        );
+        drop(place);
+    }
+    mode(directory.path(), 0o755);
+}
+
+#[cfg(unix)]
+const READ_ONLY: &str = "TOWER_STURDY_TEST_READ_ONLY";
+
+#[cfg(unix)]
+fn place_for_all() -> (TempDir, PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let exe = directory.path().join("tests");
+    std::fs::copy(std::env::current_exe().unwrap(), &exe).unwrap();
+    for path in [directory.path(), &exe] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    (directory, exe)
+}
+
+#[cfg(unix)]
+#[test]
+#[ignore = "a process that the test above starts"]
+fn a_reader_without_rights() {
+    let path = PathBuf::from(std::env::var_os(READ_ONLY).unwrap());
+    let hint = "give its user write permission";
+    assert!(matches!(refused(&path, hint), WhyNot::ReadOnly));
+    let new = path.with_file_name("new-payments.journal");
+    assert!(matches!(refused(&new, hint), WhyNot::ReadOnly));
+}
+
 #[test]
 fn a_setting_that_cannot_work_is_named() {
     let (_directory, path) = place();

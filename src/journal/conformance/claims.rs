@@ -1,7 +1,7 @@
 //! Laws of `claim` and `get`.
 
 use super::sample::{NAMESPACE, after, asking, key, odd, plain, tenant};
-use super::{Found, must, told};
+use super::{Found, answered, in_words, must, same, told};
 use crate::context::OperationId;
 use crate::journal::{Claim, Journal, JournalError, Lookup, Record, State};
 use std::future::poll_fn;
@@ -21,32 +21,41 @@ fn by_key(record: &Record) -> Lookup<'_> {
 }
 
 pub(super) async fn claimed<J: Journal>(journal: &J, record: &Record) -> Found {
-    match told("claim", journal.claim(record).await)? {
-        Claim::Claimed => Ok(()),
-        other => Err(format!("expected `Claimed`, was told {other:?}")),
-    }
+    answered(
+        &told("claim", journal.claim(record).await)?,
+        &Claim::Claimed,
+    )
 }
 
 pub(super) async fn on_record<J: Journal>(journal: &J, record: &Record) -> Found {
     for which in [Lookup::Id(record.id()), by_key(record)] {
         let found = told("get", journal.get(which).await)?
             .ok_or_else(|| format!("{which:?} is not on record"))?;
-        // `http::Uri` compares scheme and host without regard to case; what is sent must be the same text.
-        let same = found == *record
-            && found.asked.request.uri.to_string() == record.asked.request.uri.to_string();
-        must(same, || {
-            format!("{which:?}: on record is {found:?}; expected {record:?}")
-        })?;
+        same(&found, record)?;
     }
     Ok(())
+}
+
+pub(super) async fn absent<J: Journal>(journal: &J, which: Lookup<'_>) -> Found {
+    let found = told("get", journal.get(which).await)?;
+    must(found.is_none(), || {
+        format!("{which:?} is on record, and should not be")
+    })
+}
+
+fn existing(record: &Record) -> Claim {
+    Claim::Existing(Box::new(record.clone()))
+}
+
+fn conflict(record: &Record) -> Claim {
+    Claim::Conflict(Box::new(record.clone()))
 }
 
 pub(super) async fn what_is_not_on_record_is_not_found<J: Journal>(journal: Arc<J>) -> Found {
     claimed(&*journal, &plain(1, "here")?).await?;
     let elsewhere = plain(2, "elsewhere")?;
     for which in [Lookup::Id(elsewhere.id()), by_key(&elsewhere)] {
-        let found = told("get", journal.get(which).await)?;
-        must(found.is_none(), || format!("{which:?} found {found:?}"))?;
+        absent(&*journal, which).await?;
     }
     Ok(())
 }
@@ -70,16 +79,11 @@ pub(super) async fn an_existing_key_is_returned_whole_and_kept<J: Journal>(
             asked.conflict = None;
         });
         for claim in [&record, &again] {
-            match told("claim", journal.claim(claim).await)? {
-                Claim::Existing(existing) if *existing == record => {}
-                other => return Err(format!("expected {record:?}, was told {other:?}")),
-            }
+            let answer = told("claim", journal.claim(claim).await)?;
+            answered(&answer, &existing(&record))?;
         }
         on_record(&*journal, &record).await?;
-        let found = told("get", journal.get(Lookup::Id(again.id())).await)?;
-        must(found.is_none(), || {
-            format!("the refused claim left {found:?}")
-        })?;
+        absent(&*journal, Lookup::Id(again.id())).await?;
     }
     Ok(())
 }
@@ -111,9 +115,7 @@ pub(super) async fn one_of_many_claims_of_a_key_wins<J: Journal>(journal: Arc<J>
         return Err(format!("{} callers claimed one key", winners.len()));
     };
     for told in losers {
-        must(told == Claim::Existing(Box::new(winner.clone())), || {
-            format!("a loser was told {told:?}; the winner is {winner:?}")
-        })?;
+        answered(&told, &existing(winner))?;
     }
     on_record(&*journal, winner).await
 }
@@ -150,13 +152,11 @@ pub(super) async fn an_id_is_never_taken_twice<J: Journal>(journal: Arc<J>) -> F
     let (first, second) = (plain(1, "first")?, plain(1, "second")?);
     claimed(&*journal, &first).await?;
     match journal.claim(&second).await {
-        Err(JournalError::Conflict(current)) if *current == first => {}
-        other => return Err(format!("expected `Conflict`, was told {other:?}")),
+        Err(JournalError::Conflict(current)) => same(&current, &first)?,
+        Err(error) => return Err(format!("expected `Conflict`, was told: {error}")),
+        Ok(claim) => return Err(format!("expected an error, was told {}", in_words(&claim))),
     }
-    let found = told("get", journal.get(by_key(&second)).await)?;
-    must(found.is_none(), || {
-        format!("the second key holds {found:?}")
-    })?;
+    absent(&*journal, by_key(&second)).await?;
     on_record(&*journal, &first).await
 }
 
@@ -177,8 +177,7 @@ pub(super) async fn a_claim_that_is_dropped_is_whole_or_absent<J: Journal>(
         }
         match told("claim", journal.claim(&record).await)? {
             Claim::Claimed => {}
-            Claim::Existing(existing) if *existing == record => {}
-            other => return Err(format!("after {polls} polls, was told {other:?}")),
+            other => answered(&other, &existing(&record))?,
         }
         on_record(&*journal, &record).await?;
     }
@@ -196,19 +195,12 @@ pub(super) async fn one_unresolved_operation_per_conflict_key<J: Journal>(
     let first = about(1, "first", "bill-1")?;
     claimed(&*journal, &first).await?;
     let second = about(2, "second", "bill-1")?;
-    match told("claim", journal.claim(&second).await)? {
-        Claim::Conflict(other) if *other == first => {}
-        other => return Err(format!("expected a conflict, was told {other:?}")),
-    }
-    let found = told("get", journal.get(Lookup::Id(second.id())).await)?;
-    must(found.is_none(), || {
-        format!("the refused claim left {found:?}")
-    })?;
+    let answer = told("claim", journal.claim(&second).await)?;
+    answered(&answer, &conflict(&first))?;
+    absent(&*journal, Lookup::Id(second.id())).await?;
     // The caller's own key comes first: a repeat of the first is no conflict with itself.
-    match told("claim", journal.claim(&first).await)? {
-        Claim::Existing(existing) if *existing == first => {}
-        other => return Err(format!("a repeat was told {other:?}")),
-    }
+    let answer = told("claim", journal.claim(&first).await)?;
+    answered(&answer, &existing(&first))?;
     let other_tenant = tenant("913")?;
     let elsewhere = asking(about(4, "second", "bill-1")?, |asked| {
         asked.tenant = other_tenant;
@@ -231,9 +223,7 @@ pub(super) async fn one_of_many_claims_of_a_conflict_key_wins<J: Journal>(
         return Err(format!("{} callers pay one bill", winners.len()));
     };
     for told in losers {
-        must(told == Claim::Conflict(Box::new(winner.clone())), || {
-            format!("a loser was told {told:?}; the winner is {winner:?}")
-        })?;
+        answered(&told, &conflict(winner))?;
     }
     Ok(())
 }
@@ -249,10 +239,8 @@ pub(super) async fn a_conflict_key_is_free_again_after_a_final_state_only<J: Jou
         for state in State::ALL.into_iter().filter(|state| !state.is_final()) {
             first = after(&first, |next| next.progress.state = state);
             told("step", journal.step(&first).await)?;
-            match told("claim", journal.claim(&second).await)? {
-                Claim::Conflict(other) if *other == first => {}
-                other => return Err(format!("while {state}, was told {other:?}")),
-            }
+            let answer = told("claim", journal.claim(&second).await)?;
+            answered(&answer, &conflict(&first)).map_err(|why| format!("while {state}: {why}"))?;
         }
         first = after(&first, |next| next.progress.state = last);
         told("step", journal.step(&first).await)?;
@@ -261,10 +249,8 @@ pub(super) async fn a_conflict_key_is_free_again_after_a_final_state_only<J: Jou
         first = after(&first, |next| next.progress.acknowledged = true);
         told("step", journal.step(&first).await)?;
         let third = about(1_000 + round, &format!("third-{round}"), &bill)?;
-        match told("claim", journal.claim(&third).await)? {
-            Claim::Conflict(other) if *other == second => {}
-            other => return Err(format!("a third was told {other:?}")),
-        }
+        let answer = told("claim", journal.claim(&third).await)?;
+        answered(&answer, &conflict(&second))?;
     }
     Ok(())
 }

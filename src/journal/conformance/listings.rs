@@ -2,7 +2,7 @@
 
 use super::claims::claimed;
 use super::sample::{after, asking, plain, tenant};
-use super::{Found, must, told};
+use super::{Found, must, same, told};
 use crate::clock::Timestamp;
 use crate::journal::{Filter, Journal, Record, State};
 use std::sync::Arc;
@@ -50,9 +50,10 @@ async fn lists<J: Journal>(journal: &J, filter: &Filter, expected: &[Record]) ->
             ids(expected)
         )
     })?;
-    must(listed == expected, || {
-        format!("{filter:?} listed records that differ from what was claimed")
-    })
+    listed
+        .iter()
+        .zip(expected)
+        .try_for_each(|(listed, expected)| same(listed, expected))
 }
 
 pub(super) async fn the_soonest_due_is_listed_first_and_the_undue_last<J: Journal>(

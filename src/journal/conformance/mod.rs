@@ -17,7 +17,7 @@ mod listings;
 mod sample;
 mod steps;
 
-use super::Journal;
+use super::{Claim, Journal, Record};
 use std::fmt;
 use std::sync::Arc;
 
@@ -55,6 +55,74 @@ fn must(holds: bool, why: impl FnOnce() -> String) -> Found {
 /// The answer of a call that has no reason to fail.
 fn told<T, E: fmt::Display>(what: &str, answer: Result<T, E>) -> Result<T, String> {
     answer.map_err(|error| format!("{what} failed: {error}"))
+}
+
+/// Fails with the names of the parts that differ: a record may hold megabytes, and what is nobody else's business.
+fn same(found: &Record, expected: &Record) -> Found {
+    let (asked, as_asked) = (&found.asked, &expected.asked);
+    let (request, as_requested) = (&asked.request, &as_asked.request);
+    let (progress, as_made) = (&found.progress, &expected.progress);
+    let parts = [
+        ("id", asked.id == as_asked.id),
+        ("namespace", asked.namespace == as_asked.namespace),
+        ("tenant", asked.tenant == as_asked.tenant),
+        ("key", asked.key == as_asked.key),
+        ("conflict", asked.conflict == as_asked.conflict),
+        ("fingerprint", asked.fingerprint == as_asked.fingerprint),
+        ("capability", asked.capability == as_asked.capability),
+        ("upstream_key", asked.upstream_key == as_asked.upstream_key),
+        ("request.method", request.method == as_requested.method),
+        // `http::Uri` compares scheme and host without regard to case; what is sent must be the same text.
+        (
+            "request.uri",
+            request.uri.to_string() == as_requested.uri.to_string(),
+        ),
+        ("request.headers", request.headers == as_requested.headers),
+        ("request.body", request.body == as_requested.body),
+        ("at", asked.at == as_asked.at),
+        ("state", progress.state == as_made.state),
+        ("version", progress.version == as_made.version),
+        ("attempts", progress.attempts == as_made.attempts),
+        ("history", progress.history == as_made.history),
+        ("due", progress.due == as_made.due),
+        ("answer", found.answer == expected.answer),
+        // Whatever the lines above do not name.
+        ("asked", asked == as_asked),
+        ("progress", progress == as_made),
+    ];
+    let differing: Vec<&str> = parts
+        .into_iter()
+        .filter_map(|(part, equal)| (!equal).then_some(part))
+        .collect();
+    must(differing.is_empty(), || {
+        format!(
+            "operation {} differs from what was put on record in: {}",
+            found.id(),
+            differing.join(", ")
+        )
+    })
+}
+
+/// A claim must be answered so.
+fn answered(answer: &Claim, expected: &Claim) -> Found {
+    match (answer, expected) {
+        (Claim::Claimed, Claim::Claimed) => Ok(()),
+        (Claim::Existing(found), Claim::Existing(expected))
+        | (Claim::Conflict(found), Claim::Conflict(expected)) => same(found, expected),
+        _ => Err(format!(
+            "the claim was answered with {}, not with {}",
+            in_words(answer),
+            in_words(expected)
+        )),
+    }
+}
+
+fn in_words(claim: &Claim) -> String {
+    match claim {
+        Claim::Claimed => "`Claimed`".to_owned(),
+        Claim::Existing(record) => format!("`Existing` (operation {})", record.id()),
+        Claim::Conflict(record) => format!("`Conflict` (operation {})", record.id()),
+    }
 }
 
 /// Runs every law on a fresh, empty journal each. Must be awaited inside a tokio runtime: some laws use tasks.

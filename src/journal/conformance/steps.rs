@@ -1,11 +1,11 @@
 //! Laws of `step`.
 
-use super::claims::{claimed, on_record};
+use super::claims::{absent, claimed, on_record};
 use super::sample::{after, asking, odd_answer, odd_progress, plain};
-use super::{Found, must, told};
+use super::{Found, same, told};
 use crate::clock::Timestamp;
 use crate::context::Tenant;
-use crate::journal::{Claim, Journal, JournalError, Lookup, State};
+use crate::journal::{Journal, JournalError, Lookup, State};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -48,9 +48,10 @@ pub(super) async fn one_of_two_concurrent_steps_wins<J: Journal>(journal: Arc<J>
                 Err(other) => return Err(format!("a step failed: {other}")),
             }
         }
-        must(won.len() == 1 && lost == won, || {
-            format!("won: {won:?}; the loser was told {lost:?}")
-        })?;
+        let ([winner], [shown]) = (&won[..], &lost[..]) else {
+            return Err(format!("{} of 2 steps won", won.len()));
+        };
+        same(shown, winner)?;
         record = won.remove(0);
         on_record(&*journal, &record).await?;
     }
@@ -69,8 +70,9 @@ pub(super) async fn a_step_from_another_version_changes_nothing<J: Journal>(
         stray.progress.version = version;
         stray.progress.state = State::Completed;
         match journal.step(&stray).await {
-            Err(JournalError::Conflict(told)) if *told == current => {}
-            other => return Err(format!("a step to version {version} was told {other:?}")),
+            Err(JournalError::Conflict(told)) => same(&told, &current)?,
+            Err(other) => return Err(format!("a step to version {version}: {other}")),
+            Ok(()) => return Err(format!("a step from 2 to version {version} was taken")),
         }
         on_record(&*journal, &current).await?;
     }
@@ -82,10 +84,10 @@ pub(super) async fn a_step_of_nothing_is_missing<J: Journal>(journal: Arc<J>) ->
     let next = after(&record, |_| ());
     match journal.step(&next).await {
         Err(JournalError::Missing(id)) if id == record.id() => {}
-        other => return Err(format!("expected `Missing`, was told {other:?}")),
+        Err(other) => return Err(format!("expected `Missing`, was told: {other}")),
+        Ok(()) => return Err("a step of nothing was taken".to_owned()),
     }
-    let found = told("get", journal.get(Lookup::Id(record.id())).await)?;
-    must(found.is_none(), || format!("the step made {found:?}"))
+    absent(&*journal, Lookup::Id(record.id())).await
 }
 
 pub(super) async fn a_step_never_changes_what_was_asked<J: Journal>(journal: Arc<J>) -> Found {
@@ -106,8 +108,5 @@ pub(super) async fn a_step_never_changes_what_was_asked<J: Journal>(journal: Arc
     told("step", journal.step(&forged).await)?;
     on_record(&*journal, &next).await?;
     // What it was about is free again, though the step said that it was about nothing.
-    match told("claim", journal.claim(&bill(plain(2, "next")?)).await)? {
-        Claim::Claimed => Ok(()),
-        other => Err(format!("the conflict key is still held: {other:?}")),
-    }
+    claimed(&*journal, &bill(plain(2, "next")?)).await
 }
