@@ -15,7 +15,7 @@ use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use tower_sturdy::scenario::{self, Bare, LineUp, Options, Progress, Report, Scenario};
+use tower_sturdy::scenario::{self, Bare, LineUp, Options, Progress, Report, Scenario, Sturdy};
 
 /// Where the last run's report can always be found.
 const REPORT: &str = "target/fragility.json";
@@ -41,6 +41,7 @@ fn lineups() -> Vec<Box<dyn LineUp>> {
         Box::new(Bare),
         Box::new(peers::TowerResilience::plain()),
         Box::new(peers::TowerResilience::with_request_id()),
+        Box::new(Sturdy),
     ]
 }
 

@@ -64,8 +64,11 @@ pub trait Client: Send + Sync + 'static {
     }
 
     /// The process starts again.
-    fn restart(&self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::ready(()))
+    ///
+    /// # Errors
+    /// When it cannot; that ends the run.
+    fn restart(&self) -> BoxFuture<'_, Result<(), BoxError>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// The run is over: stop workers.

@@ -20,6 +20,10 @@
 //! - `tower-resilience+requestid`: the same, and the caller sets a `requestid` once per call, above the retry, so that
 //!   all attempts of one call share it. A second click is another call, and has another one.
 //!
+//! - `sturdy`: the whole [`Stack`](crate::stack::Stack) with the QuickBooks preset, told the upstream's quotas; keyed
+//!   writes where the upstream honours our key, and look-ups by a planted mark where it does not. The journal outlives
+//!   the simulated process.
+//!
 //! This simulates; it is no load test of real machines: computing takes no virtual time.
 
 mod config;
@@ -33,6 +37,7 @@ mod run;
 mod span;
 mod stage;
 mod stored;
+mod sturdy;
 mod told;
 mod user;
 mod world;
@@ -48,4 +53,5 @@ pub use report::{Latencies, LineUpReport, Report, Spread};
 pub use run::{Finished, Options, Progress, run, run_all};
 pub use span::Span;
 pub use stored::{STORED, find, stored};
+pub use sturdy::Sturdy;
 pub use told::{Answers, Told};

@@ -185,7 +185,7 @@ async fn perform(
                 stage.client.crash().await;
             }
             Event::Restart => {
-                stage.client.restart().await;
+                stage.client.restart().await.map_err(ScenarioError::Run)?;
                 stage.life.send_modify(|life| *life += 1);
             }
             Event::Digest(company) => {
