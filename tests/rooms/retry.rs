@@ -4,9 +4,9 @@ use crate::probe::{Counts, Probe};
 use http::{Method, Request, Response, StatusCode};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 use tower_sturdy::classify::HttpClassify;
+use tower_sturdy::clock::{Clock, Instant};
 use tower_sturdy::context::{Context, OperationId, Priority, Tenant};
 use tower_sturdy::error::NotSent;
 use tower_sturdy::event::{Decision, Event, Observer};
@@ -40,7 +40,7 @@ fn scripted(script: Vec<Script>) -> (Probe, Arc<Counts>, Arc<Mutex<Vec<Instant>>
     let (probe, counts) = Probe::new(move |_| {
         let mut times = seen.lock().unwrap();
         let answer = script[times.len().min(script.len() - 1)]();
-        times.push(Instant::now());
+        times.push(Clock::system().now());
         async move { answer }
     });
     (probe, counts, times)
@@ -101,7 +101,7 @@ impl Observer for Log {
 #[tokio::test(start_paused = true)]
 async fn a_read_that_fails_for_a_moment_is_attempted_after_one_and_two_seconds() {
     let (probe, counts, times) = scripted(vec![status(503), status(500), status(200)]);
-    let start = Instant::now();
+    let start = Clock::system().now();
     let answer = layer(plain())
         .layer(probe)
         .oneshot(request(Method::GET))
@@ -268,7 +268,7 @@ async fn retry_after_is_a_floor() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_would_reach_the_deadline_is_not_begun() {
     let (probe, counts, _) = scripted(vec![status(503)]);
-    let start = Instant::now();
+    let start = Clock::system().now();
     let mut get = request(Method::GET);
     get.extensions_mut()
         .insert(Context::new().with_deadline(start + 2 * SECOND));
@@ -287,7 +287,7 @@ async fn a_retry_after_past_the_total_returns_at_once() {
             after: Some(300 * SECOND),
         },
     )]);
-    let start = Instant::now();
+    let start = Clock::system().now();
     let _ = layer(plain())
         .layer(probe)
         .oneshot(request(Method::GET))
