@@ -381,6 +381,23 @@ async fn each_caller_has_its_own_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shared_read_carries_its_callers_context_without_the_deadline() {
+    let seen = Arc::new(Mutex::new(None));
+    let seeing = Arc::clone(&seen);
+    let (probe, _) = Probe::new(move |request: Request<Payload>| {
+        *seeing.lock().unwrap() = Some(Context::of(&request).clone());
+        async { Ok(Response::new(Payload::empty())) }
+    });
+    let service = CacheLayer::new(config()).unwrap().layer(probe);
+    let context = Context::new().with_priority(Priority::Scheduled);
+    let hasty = context
+        .clone()
+        .with_deadline(Clock::system().now() + SECOND);
+    service.oneshot(marked(get("/bills"), hasty)).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), Some(context));
+}
+
+#[tokio::test(start_paused = true)]
 async fn reads_beyond_the_limit_are_passed_on() {
     let rig = rig(CacheConfig {
         flights_max: 1,
@@ -478,9 +495,8 @@ struct FirstSegment;
 
 impl CacheRules for FirstSegment {
     fn read(&self, request: &Request<Payload>) -> Option<ReadRule> {
-        GetRules.read(request).map(|rule| ReadRule {
+        GetRules.read(request).map(|_| ReadRule {
             ttl: request.uri().path().contains("live").then_some(SECOND),
-            ..rule
         })
     }
     fn entities(&self, request: &Request<Payload>, touch: &mut dyn FnMut(&str)) {
