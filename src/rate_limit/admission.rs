@@ -256,7 +256,7 @@ impl Admission {
             return;
         };
         let mut soonest = NEVER;
-        for kept in &set.slowest_first {
+        for kept in &set.all {
             let window = match kept {
                 Kept::Tenant(at) => &mut tenant.windows[*at],
                 Kept::App(at) => &mut self.app[*at],

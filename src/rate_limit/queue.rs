@@ -95,7 +95,7 @@ impl Admission {
             .map(|line| line.ahead(priority, rank))
             .sum();
         let mut soonest = gate.max(now);
-        for kept in &self.rules.sets[usize::from(of.line.set)].slowest_first {
+        for kept in &self.rules.sets[usize::from(of.line.set)].all {
             let window = match kept {
                 Kept::Tenant(at) => &tenant.windows[*at],
                 Kept::App(at) => &self.app[*at],
@@ -121,8 +121,6 @@ impl Admission {
         tenant.lines[line.index()].push(waiter.priority, place);
         if tenant.waiting == 0 {
             tenant.queued_at = self.queued.len();
-            // It has missed nothing while it did not wait, and is owed nothing for that time.
-            tenant.turn = tenant.turn.max(self.turn);
             self.queued.push(waiter.grant.tenant);
         }
         tenant.waiting += 1;

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 const MS: Nanos = 1_000_000;
 const SECOND: Nanos = 1000 * MS;
+/// Longer than any schedule here can take.
+const PATIENT: Nanos = 1000 * 3600 * SECOND;
 const BATCH: Class = Class(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +53,7 @@ impl Call {
             priority: Priority::UserAction,
             latency,
             fate: Fate::Answered,
-            patience: 1000 * 3600 * SECOND,
+            patience: PATIENT,
             dropped_after: None,
         }
     }
@@ -335,6 +337,10 @@ impl World {
                 story.sent.is_some() || story.refused || story.dropped,
                 "nobody answered {call:?}"
             );
+            assert!(
+                !story.refused || call.patience < PATIENT,
+                "a place in line led nowhere: {call:?}"
+            );
         }
     }
 
@@ -454,7 +460,7 @@ fn any_call() -> impl Strategy<Value = Call> {
                 priority,
                 latency: latency * MS,
                 fate,
-                patience: patience.map_or(1000 * 3600 * SECOND, |ms| ms * MS),
+                patience: patience.map_or(PATIENT, |ms| ms * MS),
                 dropped_after: dropped.map(|ms| ms * MS),
             },
         )
@@ -631,6 +637,30 @@ fn shared_slots_are_dealt_in_turns_while_everyone_waits() {
                 .iter()
                 .filter(|at| window.contains(*at))
                 .count();
+            assert_eq!(got, 1, "tenant {tenant} in round {round}");
+        }
+    }
+}
+
+#[test]
+fn shared_slots_that_come_one_by_one_are_dealt_in_turns_too() {
+    let quota = Quota::per_app("app", 10, Duration::from_secs(10));
+    let first_window = (0..10).map(|nth| Call::at(nth * SECOND, 0));
+    let flood = (0..200).map(|_| Call::at(9 * SECOND, 0));
+    let others = (1..5).flat_map(|tenant| {
+        (0..20).map(move |_| Call {
+            tenant,
+            ..Call::at(9 * SECOND + MS, 0)
+        })
+    });
+    let calls = first_window.chain(flood).chain(others).collect();
+    let world = World::run(config(vec![quota], Anchor::Answer), calls);
+    // Five tenants wait, a slot comes back every second: each has every fifth.
+    for round in 2..15 {
+        let window = (round * 5 * SECOND)..((round + 1) * 5 * SECOND);
+        for tenant in 0..5 {
+            let sent = world.sent(|call| call.tenant == tenant);
+            let got = sent.iter().filter(|at| window.contains(*at)).count();
             assert_eq!(got, 1, "tenant {tenant} in round {round}");
         }
     }
