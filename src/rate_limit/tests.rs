@@ -667,6 +667,30 @@ fn shared_slots_that_come_one_by_one_are_dealt_in_turns_too() {
 }
 
 #[test]
+fn a_tenant_that_joins_late_is_owed_nothing_for_the_turns_before() {
+    let quota = Quota::per_app("app", 1, Duration::from_secs(1));
+    let flood = |tenant, from| {
+        (0..60).map(move |_| Call {
+            tenant,
+            ..Call::at(from, 0)
+        })
+    };
+    let joins = 30 * SECOND + MS;
+    let calls = flood(0, 0)
+        .chain(flood(1, 0))
+        .chain(flood(2, joins))
+        .collect();
+    let world = World::run(config(vec![quota], Anchor::Answer), calls);
+    for tenant in 0..3 {
+        let sent = world.sent(|call| call.tenant == tenant);
+        let got = sent
+            .iter()
+            .filter(|at| (joins..joins + 30 * SECOND).contains(*at));
+        assert_eq!(got.count(), 10, "tenant {tenant}");
+    }
+}
+
+#[test]
 fn a_scheduled_call_is_passed_only_by_what_came_within_the_head_start() {
     let quota = Quota::per_tenant("second", 1, Duration::from_secs(1));
     let scheduled = Call {
