@@ -155,23 +155,11 @@ impl Ledger {
         if kind.is_name() {
             rename_by_activity(row, &mut draft.fields);
         }
-        if row.state == State::Voided && kind.party().is_some() && draft.total != 0 {
-            return Err(AppFault::business("The transaction was voided"));
-        }
         // Seen recorded: what changes nothing does not move the sync token.
         if row.fields == draft.fields && row.total == draft.total {
             return Ok(Booked { id, effect: None });
         }
-        if kind.is_open_item() && draft.total < row.total - row.balance() {
-            return Err(AppFault::business(
-                "The total is less than the payments linked to it",
-            ));
-        }
-        if kind.is_open_item() && row.party != draft.party && !row.links.is_empty() {
-            return Err(AppFault::business(
-                "The transaction has payments of its present name",
-            ));
-        }
+        updatable(kind, row, &draft)?;
         let (old_total, old_party, old_key) = (row.total, row.party, name_key(&row.fields));
         // What a payment pays is untied and tied again only if it changes, so that a new note leaves bills alone.
         let paid = row.links.iter().map(|link| (link.id, link.cents));
@@ -287,4 +275,22 @@ impl Ledger {
             _ => {}
         }
     }
+}
+
+/// Whether a row may become what the draft says.
+fn updatable(kind: Kind, row: &Row, draft: &Draft) -> Result<(), AppFault> {
+    if row.state == State::Voided && kind.party().is_some() && draft.total != 0 {
+        return Err(AppFault::business("The transaction was voided"));
+    }
+    if kind.is_open_item() && draft.total < row.total - row.balance() {
+        return Err(AppFault::business(
+            "The total is less than the payments linked to it",
+        ));
+    }
+    if kind.is_open_item() && row.party != draft.party && !row.links.is_empty() {
+        return Err(AppFault::business(
+            "The transaction has payments of its present name",
+        ));
+    }
+    Ok(())
 }

@@ -410,3 +410,62 @@ proptest! {
         });
     }
 }
+
+/// Any JSON that a hostile or broken client may put in the place of any other.
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1e20..1e20).prop_map(Value::from),
+        "[0-9]{0,2}|Bill|Check|-1|SubTotalLineDetail|\\PC{0,6}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let name = prop_oneof![
+            Just("Amount"),
+            Just("LinkedTxn"),
+            Just("TxnId"),
+            Just("TxnType"),
+            Just("DetailType"),
+            Just("value")
+        ];
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            proptest::collection::btree_map(name, inner, 0..4).prop_map(|members| json!(members)),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn whatever_the_body_the_answer_is_200_or_400(
+        changes in proptest::collection::vec((0_usize..8, 0_usize..13, json()), 1..30),
+    ) {
+        const MEMBERS: [&str; 13] = ["Id", "SyncToken", "sparse", "VendorRef", "CustomerRef", "Line", "TotalAmt",
+            "PayType", "CheckPayment", "TxnDate", "DocNumber", "DisplayName", "Active"];
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let qbo = mock(calm());
+            for (at, member, value) in changes {
+                let (target, mut body) = match at {
+                    0 => ("bill", bodies::bill("1", 500, "")),
+                    1 => ("billpayment", bodies::bill_payment("1", "1", 500, "")),
+                    2 => ("invoice", bodies::invoice("11", 500, "")),
+                    3 => ("payment", bodies::payment("11", "101", 500, "")),
+                    4 => ("vendor", bodies::vendor("Ann")),
+                    5 => ("billpayment?operation=update&include=void", bodies::handle("121", "0")),
+                    6 => ("invoice?operation=void", bodies::handle("101", "0")),
+                    _ => ("bill?operation=delete", bodies::handle("2", "0")),
+                };
+                body[MEMBERS[member]] = value;
+                let (status, answer) = post(&qbo, target, &body).await;
+                assert!([200, 400].contains(&status.as_u16()), "{target} {body} {answer}");
+            }
+            for sent in qbo.history().sends() {
+                assert!(sent.answered.is_some() && !sent.answer_lost, "{sent:?}");
+            }
+        });
+    }
+}

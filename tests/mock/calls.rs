@@ -25,7 +25,12 @@ pub(crate) fn calm() -> MockConfig {
 }
 
 /// The request arrives with this call; the answer is awaited apart.
-pub(crate) fn send(qbo: &MockQbo, method: &str, target: &str, body: &str) -> tower_sturdy::mock::Answer {
+pub(crate) fn send(
+    qbo: &MockQbo,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> tower_sturdy::mock::Answer {
     let request = Request::builder()
         .method(method)
         .uri(format!("https://host/v3/company/1/{target}"))

@@ -186,12 +186,21 @@ async fn by_default_a_hang_commits_or_not_by_the_seed() {
 #[tokio::test(start_paused = true)]
 async fn a_delay_makes_it_slower_and_nothing_else() {
     let qbo = with(Fault::Delay(Duration::from_secs(9)));
-    let before = tokio::time::Instant::now();
     assert_eq!(
         read(send(&qbo, "POST", "billpayment", &pay()).await).0,
         StatusCode::OK
     );
-    assert_eq!(before.elapsed(), Duration::from_millis(9_100));
+    let history = qbo.history();
+    let sent = &history.sends()[0];
+    assert_eq!(
+        sent.done.unwrap().since(sent.at),
+        Duration::from_millis(9_100)
+    );
+    // 40 % of it lies before the commit.
+    assert_eq!(
+        history.effects()[0].at.since(sent.at),
+        Duration::from_millis(3_640)
+    );
 }
 
 #[tokio::test(start_paused = true)]
