@@ -65,7 +65,10 @@ pub fn response(error: &Error, config: &ProblemConfig) -> Response<Payload> {
     let mut response = Response::new(Payload::from(body.to_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     if let Some(after) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
     }
@@ -99,7 +102,10 @@ mod tests {
         ] {
             let response = response(&error, &ProblemConfig::default());
             assert!(!response.status().is_server_error(), "{error}");
-            assert_eq!(response.headers()["location"], format!("/operations/{id}").as_str());
+            assert_eq!(
+                response.headers()["location"],
+                format!("/operations/{id}").as_str()
+            );
             let body: serde_json::Value = serde_json::from_slice(response.body().bytes()).unwrap();
             assert_eq!(body["outcome"], Outcome::Unknown.as_str());
             assert_eq!(body["operation"], id.to_string());
@@ -109,6 +115,9 @@ mod tests {
     #[test]
     fn retry_after_is_rounded_up() {
         let limited = Error::rate_limited(Duration::from_millis(1_001));
-        assert_eq!(response(&limited, &ProblemConfig::default()).headers()["retry-after"], "2");
+        assert_eq!(
+            response(&limited, &ProblemConfig::default()).headers()["retry-after"],
+            "2"
+        );
     }
 }

@@ -259,7 +259,11 @@ where
     }
 
     /// `cache -> idempotency`, on the lower half.
-    fn upper(&self, lower: Erased, book: &Book) -> Result<(Erased, Option<CacheHandle>), InvalidConfig> {
+    fn upper(
+        &self,
+        lower: Erased,
+        book: &Book,
+    ) -> Result<(Erased, Option<CacheHandle>), InvalidConfig> {
         let idempotency = IdempotencyLayer::new(self.config.idempotency.clone(), book.clone())?
             .with_writes(Arc::clone(&self.writes))
             .with_tenant_of(Arc::clone(&self.tenant_of))
@@ -272,14 +276,17 @@ where
         };
         let cache = CacheLayer::new(config)?
             .with_clock(self.clock)
-            .with_random(self.random.clone())
+            .with_random(&self.random)
             .with_rules(Arc::clone(&self.cache_rules))
             .with_tenant_of(Arc::clone(&self.tenant_of))
             .with_classify(Arc::clone(&self.classify))
             .with_observer(Arc::clone(&self.observer));
         let handle = cache.handle();
         let upper = cache.layer(idempotency);
-        Ok((BoxCloneSyncService::new(upper.map_err(Error::from_inner)), Some(handle)))
+        Ok((
+            BoxCloneSyncService::new(upper.map_err(Error::from_inner)),
+            Some(handle),
+        ))
     }
 }
 
@@ -318,7 +325,11 @@ impl Stack {
     ///
     /// # Errors
     /// [`Error::JournalUnavailable`] where it cannot be read.
-    pub async fn operation(&self, tenant: &Tenant, id: OperationId) -> Result<Option<Record>, Error> {
+    pub async fn operation(
+        &self,
+        tenant: &Tenant,
+        id: OperationId,
+    ) -> Result<Option<Record>, Error> {
         self.book.find(tenant, id).await
     }
 

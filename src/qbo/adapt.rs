@@ -27,7 +27,11 @@ impl From<Limit> for Quota {
             name: Cow::Borrowed(limit.name),
             limit: limit.limit,
             per: limit.per,
-            scope: if limit.per_app { Scope::App } else { Scope::Tenant },
+            scope: if limit.per_app {
+                Scope::App
+            } else {
+                Scope::Tenant
+            },
             class: match limit.class {
                 EndpointClass::Any => None,
                 EndpointClass::Batch => Some(BATCH),
@@ -132,7 +136,10 @@ mod tests {
         assert_eq!(Writes::own_key(&writes, &request), Some("own"));
         Writes::plant(&writes, &mut request, "KEY").unwrap();
         assert_eq!(request.uri().query(), Some("minorversion=75&requestid=KEY"));
-        assert_eq!(request.body().bytes(), r#"{"PrivateNote":"rent","TotalAmt":1.50}"#);
+        assert_eq!(
+            request.body().bytes(),
+            r#"{"PrivateNote":"rent","TotalAmt":1.50}"#
+        );
     }
 
     #[test]
@@ -163,7 +170,9 @@ mod tests {
             .body(Payload::from("{}"))
             .unwrap();
         assert!(touched(&batch).is_empty());
-        let read = Request::get("https://h/v3/company/1/bill/7").body(Payload::empty()).unwrap();
+        let read = Request::get("https://h/v3/company/1/bill/7")
+            .body(Payload::empty())
+            .unwrap();
         assert_eq!(touched(&read), ["Bill"]);
     }
 }

@@ -19,7 +19,11 @@ const PAGES_MAX: usize = 20;
 pub struct QboHooks;
 
 impl Hooks for QboHooks {
-    fn observe<'a>(&'a self, record: &'a Record, upstream: &'a Upstream) -> BoxFuture<'a, Observation> {
+    fn observe<'a>(
+        &'a self,
+        record: &'a Record,
+        upstream: &'a Upstream,
+    ) -> BoxFuture<'a, Observation> {
         Box::pin(async move {
             look(record, upstream)
                 .await
@@ -74,7 +78,10 @@ async fn look(record: &Record, upstream: &Upstream) -> Result<Observation, Error
             Seen::NotOnThisPage { more: true, .. } => search = search.next(),
             Seen::NotOnThisPage { more: false, .. } => {
                 return Ok(Observation::Absent {
-                    scope: format!("no {} since its acceptance carries its mark ({page} pages)", entity.name()),
+                    scope: format!(
+                        "no {} since its acceptance carries its mark ({page} pages)",
+                        entity.name()
+                    ),
                 });
             }
             Seen::CannotTell(why) => return Ok(Observation::CannotTell { why }),

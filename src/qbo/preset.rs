@@ -54,7 +54,9 @@ impl Qbo {
     /// # Errors
     /// When a setting cannot work.
     pub fn stack<T>(self, transport: T) -> Result<StackBuilder<T>, InvalidConfig> {
-        self.writes.check().map_err(|invalid| invalid.within("qbo.writes"))?;
+        self.writes
+            .check()
+            .map_err(|invalid| invalid.within("qbo.writes"))?;
         let quotas: Vec<Quota> = self.limits.into_iter().map(Quota::from).collect();
         Ok(Stack::builder(transport)
             .classify(Arc::new(QboClassify))

@@ -2,17 +2,17 @@
 
 use super::layer::{Profile, Shared};
 use super::policy::{self, Decision, Seen, Which, Why};
-use crate::classify::{Route, without_effect_if_read};
+use crate::classify;
 use crate::clock::Instant;
 use crate::context::{Context, OperationId, Priority};
 use crate::error::{BoxError, Error};
 use crate::event;
 use crate::outcome::{Advice, Outcome, Verdict};
 use crate::payload::Payload;
-use http::{Request, Response, header};
+use http::{Request, Response};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::Sleep;
 
 pub(super) type Answered = Result<Response<Payload>, Error>;
@@ -88,7 +88,8 @@ impl Course {
             return ControlFlow::Break(answer.map_err(Error::from_inner));
         }
         let route = self.shared.classify.route(request);
-        let (answer, verdict) = self.judge(route, answer);
+        let (answer, verdict) =
+            classify::judge(&*self.shared.classify, route, &self.shared.clock, answer);
         if verdict.outcome == Outcome::Applied {
             return ControlFlow::Break(answer);
         }
@@ -141,38 +142,6 @@ impl Course {
             // Asked last: what does not go again costs no budget.
             Decision::Wait(_) if !self.withdraw() => Decision::Return(Why::Budget),
             decision => decision,
-        }
-    }
-
-    /// The judgement from below; made here only where nobody below judged.
-    fn judge(
-        &self,
-        route: Route,
-        answer: Result<Response<Payload>, BoxError>,
-    ) -> (Answered, Verdict) {
-        let classify = &self.shared.classify;
-        match answer {
-            Ok(answer) => {
-                let verdict = answer.body().verdict().unwrap_or_else(|| {
-                    // The wall clock is read only where a date has to be counted from it.
-                    let wall = if answer.headers().contains_key(header::RETRY_AFTER) {
-                        SystemTime::from(self.shared.clock.wall())
-                    } else {
-                        UNIX_EPOCH
-                    };
-                    classify.answer(route, &answer, wall)
-                });
-                let verdict = without_effect_if_read(route, verdict);
-                (Ok(answer.map(|body| body.with_verdict(verdict))), verdict)
-            }
-            Err(error) => {
-                let verdict = match error.downcast_ref::<Error>() {
-                    Some(ours) => ours.verdict(),
-                    None => classify.error(route, &*error),
-                };
-                let verdict = without_effect_if_read(route, verdict);
-                (Err(Error::upstream(error, verdict)), verdict)
-            }
         }
     }
 

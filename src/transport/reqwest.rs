@@ -46,12 +46,14 @@ impl Service<Request<Payload>> for ReqwestTransport {
         let client = self.client.clone();
         Box::pin(async move {
             let request = request.map(|payload| ::reqwest::Body::from(payload.into_bytes()));
-            let request = ::reqwest::Request::try_from(request)
-                .map_err(|error| NotSent(error.into()))?;
+            let request =
+                ::reqwest::Request::try_from(request).map_err(|error| NotSent(error.into()))?;
             match client.execute(request).await {
                 Ok(answer) => Ok(Response::from(answer)),
                 // No connection, no byte. (A pooled connection that dies under the request is no connect error.)
-                Err(error) if error.is_connect() || error.is_builder() => Err(NotSent(error.into()).into()),
+                Err(error) if error.is_connect() || error.is_builder() => {
+                    Err(NotSent(error.into()).into())
+                }
                 Err(error) => Err(error.into()),
             }
         })
