@@ -44,7 +44,9 @@ fn slow() -> (Probe, Arc<super::probe::Counts>) {
 async fn concurrent_duplicates_join_one_send_and_get_one_answer() {
     let (probe, counts) = slow();
     let book = book(&MemoryJournal::new());
-    let service = IdempotencyLayer::new(IdempotencyConfig::default(), book).unwrap().layer(probe);
+    let service = IdempotencyLayer::new(IdempotencyConfig::default(), book)
+        .unwrap()
+        .layer(probe);
     let calls = (0..5).map(|_| tokio::spawn(service.clone().oneshot(pay("a", "{}"))));
     for call in calls.collect::<Vec<_>>() {
         assert_eq!(call.await.unwrap().unwrap().body().bytes(), "paid");
@@ -60,12 +62,17 @@ async fn a_caller_without_patience_learns_the_operation_and_can_ask_later() {
         patience: Duration::from_millis(10),
         ..IdempotencyConfig::default()
     };
-    let service = IdempotencyLayer::new(config, book.clone()).unwrap().layer(probe);
+    let service = IdempotencyLayer::new(config, book.clone())
+        .unwrap()
+        .layer(probe);
     let error = service.clone().oneshot(pay("a", "{}")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Pending);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let answer = service.oneshot(pay("a", "{}")).await.unwrap();
-    assert!(matches!(answer.body().served_from(), ServedFrom::Replay { .. }));
+    assert!(matches!(
+        answer.body().served_from(),
+        ServedFrom::Replay { .. }
+    ));
     assert_eq!(answer.body().operation(), error.operation());
     assert_eq!(counts.calls(), 1);
     assert_eq!(book.live(), 0, "nothing stays in the book");
@@ -75,13 +82,22 @@ async fn a_caller_without_patience_learns_the_operation_and_can_ask_later() {
 async fn a_key_that_was_used_for_another_request_is_refused_while_it_runs_and_after() {
     let (probe, counts) = slow();
     let book = book(&MemoryJournal::new());
-    let service = IdempotencyLayer::new(IdempotencyConfig::default(), book).unwrap().layer(probe);
+    let service = IdempotencyLayer::new(IdempotencyConfig::default(), book)
+        .unwrap()
+        .layer(probe);
     let first = tokio::spawn(service.clone().oneshot(pay("a", "{\"amount\":1}")));
     tokio::time::sleep(Duration::from_millis(1)).await;
-    let other = service.clone().oneshot(pay("a", "{\"amount\":2}")).await.unwrap_err();
+    let other = service
+        .clone()
+        .oneshot(pay("a", "{\"amount\":2}"))
+        .await
+        .unwrap_err();
     assert_eq!(other.kind(), Kind::KeyReused);
     first.await.unwrap().unwrap();
-    let after = service.oneshot(pay("a", "{\"amount\":2}")).await.unwrap_err();
+    let after = service
+        .oneshot(pay("a", "{\"amount\":2}"))
+        .await
+        .unwrap_err();
     assert_eq!(after.kind(), Kind::KeyReused);
     assert_eq!(counts.calls(), 1);
 }
@@ -90,7 +106,9 @@ async fn a_key_that_was_used_for_another_request_is_refused_while_it_runs_and_af
 async fn a_lost_answer_is_doubt_and_the_key_is_never_sent_again_by_a_caller() {
     let (probe, counts) = Probe::new(|_| async { Err::<_, BoxError>("reset".into()) });
     let book = book(&MemoryJournal::new());
-    let service = IdempotencyLayer::new(IdempotencyConfig::default(), book).unwrap().layer(probe);
+    let service = IdempotencyLayer::new(IdempotencyConfig::default(), book)
+        .unwrap()
+        .layer(probe);
     for _ in 0..3 {
         let error = service.clone().oneshot(pay("a", "{}")).await.unwrap_err();
         assert_eq!(error.kind(), Kind::OutcomeUnknown);
