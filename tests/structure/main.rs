@@ -37,7 +37,10 @@ pub fn files(folder: &str, keep: fn(&Path) -> bool) -> Vec<PathBuf> {
         for entry in entries {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // What cargo and git keep there is none of ours, and may vanish while it is read.
+                if !path.ends_with("target") && !path.ends_with(".git") {
+                    folders.push(path);
+                }
             } else if keep(&path) {
                 found.push(path.strip_prefix(root()).unwrap().to_owned());
             }
