@@ -52,7 +52,10 @@ pub fn find(name_or_path: &str) -> Result<Scenario, ScenarioError> {
         path: path.to_owned(),
         source,
     })?;
-    Scenario::parse(&text)
+    Scenario::parse(&text).map_err(|error| match error {
+        ScenarioError::Text(why) => ScenarioError::Text(format!("{}: {why}", path.display())),
+        error => error,
+    })
 }
 
 #[cfg(test)]
