@@ -276,7 +276,7 @@ where
         };
         let cache = CacheLayer::new(config)?
             .with_clock(self.clock)
-            .with_random(&self.random)
+            .with_random(self.random.clone())
             .with_rules(Arc::clone(&self.cache_rules))
             .with_tenant_of(Arc::clone(&self.tenant_of))
             .with_classify(Arc::clone(&self.classify))

@@ -18,7 +18,7 @@ struct Slot {
     generation: AtomicU64,
     /// Writes that have begun and not ended.
     writing: AtomicU64,
-    /// The earliest begin of a read that may be kept, in milliseconds.
+    /// The earliest begin of a read that may be kept.
     quiet_from: AtomicU64,
 }
 

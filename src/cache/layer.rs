@@ -146,6 +146,7 @@ impl CacheLayer {
                 hashers: super::key::Hashers::default(),
                 config,
                 clock,
+                random,
                 rules: Arc::new(GetRules),
                 classify: Arc::new(HttpClassify::new()),
                 tenant_of: Arc::new(MarkedTenant),
@@ -165,14 +166,17 @@ impl CacheLayer {
     pub fn with_clock(self, clock: Clock) -> Self {
         self.with(|shared| {
             shared.clock = clock;
-            shared.renew(&Random::default());
+            shared.renew();
         })
     }
 
     /// Draws the first generations from this source. Forgets what was kept.
     #[must_use]
-    pub fn with_random(self, random: &Random) -> Self {
-        self.with(|shared| shared.renew(random))
+    pub fn with_random(self, random: Random) -> Self {
+        self.with(|shared| {
+            shared.random = random;
+            shared.renew();
+        })
     }
 
     /// Says which answers may be kept, and which entities a request touches.

@@ -10,7 +10,7 @@
 //!   only if no write touched its entities since it was sent, none is under way, and the upstream's read lag (after a write in
 //!   doubt: its settle window) was over when it began.
 //! - **One read for all**: who asks the same while a read is under way gets its answer, or its error. The read runs in a task of
-//!   its own, so it survives the caller who was first. It carries no deadline; each caller keeps its own. Nobody
+//!   its own (on the tokio runtime of that caller), so it survives the caller who was first. It carries no deadline; each caller keeps its own. Nobody
 //!   waits behind a read that is less urgent.
 //! - **Standing in**: where the upstream fails for a moment, or is slower than the caller's patience, an older answer is given,
 //!   marked with its age ([`ServedFrom::StaleCache`](crate::payload::ServedFrom::StaleCache)). One from before a write only to who
@@ -56,6 +56,7 @@ mod generations;
 mod handle;
 mod key;
 mod layer;
+mod reading;
 mod rules;
 mod service;
 mod shared;
@@ -64,6 +65,6 @@ mod writing;
 
 pub use handle::{CacheHandle, Fill};
 pub use layer::{CacheConfig, CacheLayer};
+pub use reading::AllowInvalidated;
 pub use rules::{CacheRules, GetRules, ReadRule};
 pub use service::{Cache, ResponseFuture};
-pub use shared::AllowInvalidated;

@@ -1,7 +1,8 @@
 //! Sequences looking, joining, asking the upstream, and standing in.
 
 use super::flight::{Answered, Entrance, Flight, Landing, told};
-use super::shared::{Plan, Read, Shared, failed, without_deadline};
+use super::reading::{Read, failed, without_deadline};
+use super::shared::{Plan, Shared};
 use super::store::Ticket;
 use super::writing::Writing;
 use crate::classify::Route;
@@ -70,7 +71,7 @@ where
         let landing = match self.shared.enter(&read) {
             Entrance::Landed(answer) => return State::answered(Ok(answer)),
             Entrance::Full => {
-                return match self.shared.stand_in(&read) {
+                return match read.stand_in(&self.shared) {
                     Some(answer) => State::answered(Ok(answer)),
                     None => State::Pass(self.send(request)),
                 };
@@ -109,13 +110,13 @@ async fn lead<F, E>(
 
 async fn wait(shared: Arc<Shared>, read: Box<Read>, mut landing: Landing) -> Answered {
     if let Some(slow_at) = read.slow_at
-        && read.has_spare()
+        && read.spare.is_some()
         && read.deadline.is_none_or(|deadline| slow_at < deadline)
     {
         match shared.clock.timeout_at(slow_at, told(&mut landing)).await {
             Some(answer) => return finish(&shared, &read, answer),
             None => {
-                if let Some(answer) = shared.stand_in(&read) {
+                if let Some(answer) = read.stand_in(&shared) {
                     return Ok(answer);
                 }
             }
@@ -134,7 +135,7 @@ async fn wait(shared: Arc<Shared>, read: Box<Read>, mut landing: Landing) -> Ans
 
 fn finish(shared: &Shared, read: &Read, answer: Answered) -> Answered {
     if failed(&answer)
-        && let Some(older) = shared.stand_in(read)
+        && let Some(older) = read.stand_in(shared)
     {
         return Ok(older);
     }

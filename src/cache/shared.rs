@@ -5,6 +5,7 @@ use super::freshness::{self, Standing};
 use super::generations::Generations;
 use super::key::{Hashers, Headers, KeyRef};
 use super::layer::CacheConfig;
+use super::reading::{AllowInvalidated, Read};
 use super::rules::CacheRules;
 use super::store::{Entry, Store, Ticket};
 use super::writing::Writing;
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     pub(super) flights: Arc<Flights>,
     pub(super) hashers: Hashers,
     pub(super) clock: Clock,
+    pub(super) random: Random,
     pub(super) rules: Arc<dyn CacheRules>,
     pub(super) classify: Arc<dyn Classify>,
     pub(super) tenant_of: Arc<dyn TenantOf>,
@@ -45,39 +47,10 @@ pub(super) enum Plan {
     Read(Box<Read>),
 }
 
-/// A read that has to be answered by the upstream.
-#[derive(Debug)]
-pub(super) struct Read {
-    pub(super) ticket: Arc<Ticket>,
-    pub(super) route: Route,
-    pub(super) deadline: Option<Instant>,
-    /// When an answer that may stand in does so.
-    pub(super) slow_at: Option<Instant>,
-    priority: Priority,
-    ttl: Duration,
-    /// An answer that may be able to stand in.
-    spare: Option<Arc<Entry>>,
-    /// Whether an answer from before a write may stand in.
-    by_name: bool,
-    /// Whether it joins nobody, for it asks for an answer of now.
-    alone: bool,
-}
-
-/// Says, in a request's extensions, that an answer from before a write may stand in too where the upstream fails or is
-/// slow.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AllowInvalidated;
-
-impl Read {
-    pub(super) const fn has_spare(&self) -> bool {
-        self.spare.is_some()
-    }
-}
-
 impl Shared {
     /// Forgets everything.
-    pub(super) fn renew(&mut self, random: &Random) {
-        let generations = Generations::new(self.config.generations, random);
+    pub(super) fn renew(&mut self) {
+        let generations = Generations::new(self.config.generations, &self.random);
         let now = self.clock.now();
         self.store = Arc::new(Store::new(self.config.capacity, generations, now));
         self.flights = Arc::new(Flights::new(self.config.flights_max));
@@ -119,21 +92,25 @@ impl Shared {
             self.tell_hit(tenant, priority, answer.body().served_from());
             return Plan::Answer(Ok(answer));
         }
-        let patience = context.patience().or(match priority {
-            Priority::UserAction => self.config.slow_after,
-            Priority::EventTriggered | Priority::Scheduled => None,
-        });
         Plan::Read(Box::new(Read {
             ticket: Arc::new(self.ticket(tenant, request, &key, now)),
             route,
             deadline: context.deadline(),
-            slow_at: patience.and_then(|patience| now.checked_add(patience)),
+            slow_at: self.slow_at(context, now),
             priority,
             ttl,
             spare,
             by_name: request.extensions().get::<AllowInvalidated>().is_some(),
             alone: headers.renew,
         }))
+    }
+
+    fn slow_at(&self, context: &Context, now: Instant) -> Option<Instant> {
+        let patience = context.patience().or(match context.priority() {
+            Priority::UserAction => self.config.slow_after,
+            Priority::EventTriggered | Priority::Scheduled => None,
+        });
+        now.checked_add(patience?)
     }
 
     pub(super) fn headers(&self, request: &Request<Payload>) -> Headers {
@@ -188,23 +165,6 @@ impl Shared {
         let age = now.saturating_duration_since(entry.asked_at);
         let standing = freshness::standing(entry.token == token, age, ttl, Duration::ZERO);
         (standing == Standing::Fresh).then(|| served(entry, ServedFrom::FreshCache { age }))
-    }
-
-    /// The kept answer, if it may still stand in for `read`.
-    pub(super) fn stand_in(&self, read: &Read) -> Option<Response<Payload>> {
-        let entry = read.spare.as_ref()?;
-        let age = self.clock.now().saturating_duration_since(entry.asked_at);
-        // Asked now, not when the read began: a write may have begun since.
-        let valid = self.store.is_valid(&read.ticket.slots, entry);
-        match freshness::standing(valid, age, read.ttl, self.config.stale_for) {
-            Standing::Fresh | Standing::Spare => {}
-            Standing::Revoked if read.by_name => {}
-            Standing::Revoked | Standing::Useless => return None,
-        }
-        let answer = served(entry, ServedFrom::StaleCache { age });
-        let tenant = read.ticket.key.tenant();
-        self.tell_hit(tenant, read.priority, answer.body().served_from());
-        Some(answer)
     }
 
     pub(super) fn enter(&self, read: &Read) -> Entrance<Response<Payload>> {
@@ -267,7 +227,7 @@ impl Shared {
         })
     }
 
-    fn tell_hit(&self, tenant: &str, priority: Priority, from: ServedFrom) {
+    pub(super) fn tell_hit(&self, tenant: &str, priority: Priority, from: ServedFrom) {
         let hit = Decision::CacheHit {
             age: from.age(),
             stale: matches!(from, ServedFrom::StaleCache { .. }),
@@ -281,36 +241,6 @@ impl Shared {
     }
 }
 
-/// Whether an older answer may stand in for this one.
-pub(super) fn failed(answer: &Answered) -> bool {
-    match answer {
-        Ok(answer) => answer.body().verdict().is_some_and(freshness::failed),
-        Err(error) => freshness::failed_with(error),
-    }
-}
-
-/// The request that a flight sends: its deadline is its first caller's alone, and others may wait longer.
-pub(super) fn without_deadline(mut request: Request<Payload>) -> Request<Payload> {
-    let context = Context::of(&request);
-    if context.deadline().is_some() {
-        let context = context.clone().without_deadline();
-        request.extensions_mut().insert(context);
-    }
-    request
-}
-
-fn served(entry: &Entry, from: ServedFrom) -> Response<Payload> {
+pub(super) fn served(entry: &Entry, from: ServedFrom) -> Response<Payload> {
     entry.answer.clone().map(|body| body.with_served_from(from))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Error;
-
-    #[test]
-    fn a_missed_deadline_and_a_failing_upstream_are_stood_in_for() {
-        assert!(failed(&Err(Error::Deadline)));
-        assert!(!failed(&Err(Error::KeyRequired)));
-    }
 }

@@ -55,7 +55,7 @@ type Kept = Cache<Key, Arc<Entry>, Bytes, DefaultHashBuilder>;
 pub(super) struct Store {
     kept: Kept,
     pub(super) generations: Generations,
-    /// Where the milliseconds of the generations count from.
+    /// Where the generations' time counts from.
     born: Instant,
 }
 
@@ -95,7 +95,7 @@ impl Store {
 
     /// Keeps the answer to the read of `ticket`, unless a write came between them.
     pub(super) fn keep(&self, ticket: &Ticket, mut answer: Response<Payload>) -> bool {
-        let started = self.millis_down(ticket.asked_at);
+        let started = self.nanos(ticket.asked_at, Duration::ZERO);
         if !self
             .generations
             .may_keep(&ticket.slots, ticket.token, started)
@@ -126,12 +126,11 @@ impl Store {
     }
 
     pub(super) fn end_write(&self, slots: &[usize], now: Instant, hold: Duration) {
-        self.generations.end_write(slots, self.millis_up(now, hold));
+        self.generations.end_write(slots, self.nanos(now, hold));
     }
 
     pub(super) fn invalidate(&self, slots: &[usize], now: Instant, hold: Duration) {
-        self.generations
-            .invalidate(slots, self.millis_up(now, hold));
+        self.generations.invalidate(slots, self.nanos(now, hold));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -142,18 +141,10 @@ impl Store {
         self.kept.weight()
     }
 
-    fn millis_down(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.born);
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn millis_up(&self, at: Instant, hold: Duration) -> u64 {
-        let since = at
-            .saturating_duration_since(self.born)
-            .saturating_add(hold)
-            .as_nanos()
-            .div_ceil(1_000_000);
-        u64::try_from(since).unwrap_or(u64::MAX)
+    /// The generations' own reckoning: nanoseconds, which last for five centuries.
+    fn nanos(&self, at: Instant, hold: Duration) -> u64 {
+        let since = at.saturating_duration_since(self.born).saturating_add(hold);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

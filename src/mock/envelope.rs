@@ -1,6 +1,7 @@
 //! What answers look like on the wire. Pure.
 
 use super::config::ThrottleShape;
+use super::course::Ending;
 use super::date;
 use crate::clock::Timestamp;
 use crate::payload::Payload;
@@ -181,7 +182,7 @@ fn gateway(
     Reply::json(status, fault.to_string())
 }
 
-pub(super) fn expired_token(now: Timestamp) -> Reply {
+fn expired_token(now: Timestamp) -> Reply {
     let detail = Some("Token expired: the access token is older than an hour");
     gateway(
         StatusCode::UNAUTHORIZED,
@@ -193,7 +194,7 @@ pub(super) fn expired_token(now: Timestamp) -> Reply {
     )
 }
 
-pub(super) fn foreign_company(now: Timestamp) -> Reply {
+fn foreign_company(now: Timestamp) -> Reply {
     gateway(
         StatusCode::FORBIDDEN,
         "ApplicationAuthorizationFailed",
@@ -204,12 +205,12 @@ pub(super) fn foreign_company(now: Timestamp) -> Reply {
     )
 }
 
-pub(super) fn gateway_unavailable(now: Timestamp) -> Reply {
+fn gateway_unavailable(now: Timestamp) -> Reply {
     let status = StatusCode::SERVICE_UNAVAILABLE;
     gateway(status, "ServiceUnavailable", "3100", None, "SERVICE", now)
 }
 
-pub(super) fn html_unavailable() -> Reply {
+fn html_unavailable() -> Reply {
     Reply {
         status: StatusCode::SERVICE_UNAVAILABLE,
         content_type: HeaderValue::from_static("text/html"),
@@ -220,7 +221,7 @@ pub(super) fn html_unavailable() -> Reply {
     }
 }
 
-pub(super) fn stream_timeout() -> Reply {
+fn stream_timeout() -> Reply {
     Reply {
         status: StatusCode::GATEWAY_TIMEOUT,
         content_type: HeaderValue::from_static("text/plain"),
@@ -228,7 +229,7 @@ pub(super) fn stream_timeout() -> Reply {
     }
 }
 
-pub(super) fn throttled(shape: ThrottleShape, now: Timestamp) -> Reply {
+fn throttled(shape: ThrottleShape, now: Timestamp) -> Reply {
     let status = StatusCode::TOO_MANY_REQUESTS;
     let message = "message=ThrottleExceeded; errorCode=003001; statusCode=429";
     let detail = "The request limit was reached.  Try again later";
@@ -264,6 +265,29 @@ pub(super) fn throttled(shape: ThrottleShape, now: Timestamp) -> Reply {
             )),
         },
     }
+}
+
+/// What the ending looks like now; `None` for a connection that breaks.
+pub(super) fn ending(
+    ending: Ending,
+    truth: Option<Reply>,
+    shape: ThrottleShape,
+    now: Timestamp,
+) -> Option<Reply> {
+    let app = |status| AppFault::system(status).reply(now);
+    Some(match ending {
+        Ending::Truth | Ending::Lost | Ending::BodyCut => return truth,
+        Ending::Malformed => return truth.map(Reply::cut),
+        Ending::Reset => return None,
+        Ending::Gateway503 => gateway_unavailable(now),
+        Ending::Html503 => html_unavailable(),
+        Ending::Throttle429 => throttled(shape, now),
+        Ending::Gateway401 => expired_token(now),
+        Ending::Gateway403 => foreign_company(now),
+        Ending::App500 => app(StatusCode::INTERNAL_SERVER_ERROR),
+        Ending::Fault200 => app(StatusCode::OK),
+        Ending::StreamTimeout => stream_timeout(),
+    })
 }
 
 /// Says when to come back.

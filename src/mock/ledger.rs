@@ -2,12 +2,13 @@
 
 use super::config::PaidBill;
 use super::date;
-use super::entities::{Kind, Link, Row, State};
+use super::entities::{Kind, Row, State};
 use super::envelope::AppFault;
 use super::history::EffectKind;
-use super::money::number;
+use super::names::{name_key, rename_by_activity};
 use super::query::Table;
 use super::rules::{self, Draft, Target};
+use super::ties::mark_voided;
 use crate::clock::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -18,12 +19,12 @@ use std::time::Duration;
 pub(super) struct Ledger {
     tables: [Table; Kind::ALL.len()],
     /// Who bears a name, in lower case.
-    names: HashMap<String, u64>,
+    pub(super) names: HashMap<String, u64>,
     next_name: u64,
     next_account: u64,
     next_transaction: u64,
     next_invoice_number: u64,
-    rules: LedgerRules,
+    pub(super) rules: LedgerRules,
 }
 
 /// What of the settings the books need.
@@ -72,7 +73,7 @@ impl Ledger {
         &self.tables[kind as usize]
     }
 
-    const fn table_mut(&mut self, kind: Kind) -> &mut Table {
+    pub(super) const fn table_mut(&mut self, kind: Kind) -> &mut Table {
         &mut self.tables[kind as usize]
     }
 
@@ -154,23 +155,11 @@ impl Ledger {
         if kind.is_name() {
             rename_by_activity(row, &mut draft.fields);
         }
-        if row.state == State::Voided && kind.party().is_some() && draft.total != 0 {
-            return Err(AppFault::business("The transaction was voided"));
-        }
         // Seen recorded: what changes nothing does not move the sync token.
         if row.fields == draft.fields && row.total == draft.total {
             return Ok(Booked { id, effect: None });
         }
-        if kind.is_open_item() && draft.total < row.total - row.balance() {
-            return Err(AppFault::business(
-                "The total is less than the payments linked to it",
-            ));
-        }
-        if kind.is_open_item() && row.party != draft.party && !row.links.is_empty() {
-            return Err(AppFault::business(
-                "The transaction has payments of its present name",
-            ));
-        }
+        updatable(kind, row, &draft)?;
         let (old_total, old_party, old_key) = (row.total, row.party, name_key(&row.fields));
         // What a payment pays is untied and tied again only if it changes, so that a new note leaves bills alone.
         let paid = row.links.iter().map(|link| (link.id, link.cents));
@@ -252,145 +241,6 @@ impl Ledger {
         Ok((id, row.total))
     }
 
-    fn undo(
-        &mut self,
-        kind: Kind,
-        id: u64,
-        cents: i64,
-        what: EffectKind,
-        now: Timestamp,
-    ) -> Booked {
-        self.touch(kind, id, now);
-        let targets = self.release(kind, id, now);
-        if let Some(row) = self.table_mut(kind).get_mut(id) {
-            let (party, total) = (row.party, row.total);
-            row.total = 0;
-            if what == EffectKind::Deleted {
-                row.state = State::Deleted;
-            } else {
-                row.state = State::Voided;
-                void_lines(kind, &mut row.fields);
-                mark_voided(&mut row.fields);
-            }
-            self.owe(kind, party, -total);
-        }
-        Booked {
-            id,
-            effect: Some(Change {
-                what,
-                cents,
-                targets,
-            }),
-        }
-    }
-
-    /// Applies a payment to what is open, and drops the lines for which nothing is: what is left over stays as a
-    /// credit.
-    fn apply(&mut self, kind: Kind, payment: &mut Row, targets: &[Target], now: Timestamp) {
-        let Some(pays) = kind.pays() else {
-            return;
-        };
-        let as_linked = match payment.text("PayType") {
-            Some("CreditCard") => "BillPaymentCreditCard",
-            Some(_) => "BillPaymentCheck",
-            None => "Payment",
-        };
-        let mut lines = match payment.fields.remove("Line") {
-            Some(Value::Array(lines)) => lines,
-            _ => Vec::new(),
-        };
-        let mut asked = targets.iter();
-        lines.retain_mut(|line| {
-            let Some(target) = asked.next() else {
-                return false;
-            };
-            let open = self.table(pays).live(target.id).map_or(0, Row::balance);
-            let cents = target.cents.min(open);
-            if cents <= 0 {
-                return false;
-            }
-            self.touch(pays, target.id, now);
-            if let Some(item) = self.table_mut(pays).get_mut(target.id) {
-                let link = Link {
-                    id: payment.id,
-                    kind: as_linked,
-                    cents,
-                };
-                item.links.push(link);
-            }
-            let link = Link {
-                id: target.id,
-                kind: pays.name(),
-                cents,
-            };
-            payment.links.push(link);
-            if cents != target.cents {
-                line["Amount"] = number(cents);
-            }
-            true
-        });
-        payment
-            .fields
-            .insert("Line".to_owned(), Value::Array(lines));
-    }
-
-    /// Unties a transaction from all that it is linked to; what it paid.
-    fn release(&mut self, kind: Kind, id: u64, now: Timestamp) -> Vec<Target> {
-        let Some(row) = self.table_mut(kind).get_mut(id) else {
-            return Vec::new();
-        };
-        let links = std::mem::take(&mut row.links);
-        let other = match kind {
-            Kind::Bill => Kind::BillPayment,
-            Kind::Invoice => Kind::Payment,
-            _ => kind.pays().unwrap_or(kind),
-        };
-        for link in &links {
-            self.touch(other, link.id, now);
-            if let Some(row) = self.table_mut(other).get_mut(link.id) {
-                row.links.retain(|back| back.id != id);
-                if kind.is_open_item() {
-                    drop_line(&mut row.fields, id);
-                }
-            }
-        }
-        if kind.is_open_item() {
-            return Vec::new();
-        }
-        let paid = links.iter();
-        paid.map(|link| Target {
-            id: link.id,
-            cents: link.cents,
-        })
-        .collect()
-    }
-
-    /// Moves the sync token and the time of the last change; keeps the earlier state where queries lag behind.
-    fn touch(&mut self, kind: Kind, id: u64, now: Timestamp) {
-        let lag = self.rules.read_lag;
-        if let Some(row) = self.table_mut(kind).get_mut(id) {
-            if !lag.is_zero() {
-                let cutoff = now.minus(lag);
-                let mut past = std::mem::take(&mut row.past);
-                past.retain(|(replaced, _)| *replaced > cutoff);
-                past.push((now, row.clone()));
-                row.past = past;
-            }
-            row.sync += 1;
-            row.updated = now;
-        }
-    }
-
-    /// Moves what is open with a vendor or a customer: up by what is owed, down by what is paid.
-    fn owe(&mut self, kind: Kind, party: u64, total: i64) {
-        let sign = if kind.pays().is_some() { -1 } else { 1 };
-        if let Some((_, name)) = kind.party()
-            && let Some(row) = self.table_mut(name).get_mut(party)
-        {
-            row.total += sign * total;
-        }
-    }
-
     fn next_id(&mut self, kind: Kind) -> u64 {
         let next = match kind {
             Kind::Account => &mut self.next_account,
@@ -399,46 +249,6 @@ impl Ledger {
         };
         *next += 1;
         *next - 1
-    }
-
-    fn check_unique(&self, kind: Kind, draft: &Draft, own: Option<u64>) -> Result<(), AppFault> {
-        let other = |id: u64| Some(id) != own;
-        if kind.is_name()
-            && self
-                .names
-                .get(&name_key(&draft.fields))
-                .is_some_and(|&id| other(id))
-        {
-            let detail = "The name supplied already exists. : null";
-            return Err(AppFault::validation(
-                "6240",
-                "Duplicate Name Exists Error",
-                detail,
-            ));
-        }
-        if !self.rules.unique_doc_numbers || kind.party().is_none() {
-            return Ok(());
-        }
-        let Some(number) = draft.fields.get("DocNumber").and_then(Value::as_str) else {
-            return Ok(());
-        };
-        match self
-            .table(kind)
-            .with_doc_number(number)
-            .find(|row| other(row.id))
-        {
-            None => Ok(()),
-            Some(row) => Err(AppFault::validation(
-                "6140",
-                "Duplicate Document Number Error",
-                format!(
-                    "Duplicate Document Number Error : You must specify a different number. This number has \
-                     already been used. DocNumber={number} is assigned to TxnType={} with TxnId={}",
-                    kind.name(),
-                    row.id
-                ),
-            )),
-        }
     }
 
     fn defaults(&mut self, kind: Kind, fields: &mut Map<String, Value>, now: Timestamp) {
@@ -467,50 +277,20 @@ impl Ledger {
     }
 }
 
-/// Names are compared without their case, over vendors and customers together.
-fn name_key(fields: &Map<String, Value>) -> String {
-    let name = fields.get("DisplayName").and_then(Value::as_str);
-    name.unwrap_or_default().to_lowercase()
-}
-
-/// Seen recorded: a name that is made inactive gets a suffix. It loses it when it is made active again.
-fn rename_by_activity(before: &Row, fields: &mut Map<String, Value>) {
-    const SUFFIX: &str = " (deleted)";
-    let active = fields.get("Active") != Some(&Value::Bool(false));
-    let Some(name) = fields.get("DisplayName").and_then(Value::as_str) else {
-        return;
-    };
-    let renamed = match (before.active(), active) {
-        (true, false) if !name.ends_with(SUFFIX) => format!("{name}{SUFFIX}"),
-        (false, true) => name.strip_suffix(SUFFIX).unwrap_or(name).to_owned(),
-        _ => return,
-    };
-    fields.insert("DisplayName".to_owned(), Value::from(renamed));
-}
-
-fn mark_voided(fields: &mut Map<String, Value>) {
-    let note = match fields.get("PrivateNote").and_then(Value::as_str) {
-        Some(note) => format!("Voided - {note}"),
-        None => "Voided".to_owned(),
-    };
-    fields.insert("PrivateNote".to_owned(), Value::from(note));
-}
-
-/// The lines of a voided payment are gone; those of an invoice stay, over nothing.
-fn void_lines(kind: Kind, fields: &mut Map<String, Value>) {
-    if let Some(Value::Array(lines)) = fields.get_mut("Line") {
-        if kind.pays().is_some() {
-            lines.clear();
-        }
-        for line in lines {
-            line["Amount"] = number(0);
-        }
+/// Whether a row may become what the draft says.
+fn updatable(kind: Kind, row: &Row, draft: &Draft) -> Result<(), AppFault> {
+    if row.state == State::Voided && kind.party().is_some() && draft.total != 0 {
+        return Err(AppFault::business("The transaction was voided"));
     }
-}
-
-fn drop_line(fields: &mut Map<String, Value>, target: u64) {
-    let target = Value::from(target.to_string());
-    if let Some(Value::Array(lines)) = fields.get_mut("Line") {
-        lines.retain(|line| line.pointer("/LinkedTxn/0/TxnId") != Some(&target));
+    if kind.is_open_item() && draft.total < row.total - row.balance() {
+        return Err(AppFault::business(
+            "The total is less than the payments linked to it",
+        ));
     }
+    if kind.is_open_item() && row.party != draft.party && !row.links.is_empty() {
+        return Err(AppFault::business(
+            "The transaction has payments of its present name",
+        ));
+    }
+    Ok(())
 }

@@ -1,14 +1,110 @@
 //! What a company owns when the mock starts. Pure.
 
 use super::bodies;
-use super::config::CompanyConfig;
+use super::config::InvalidMock;
 use super::entities::Kind;
 use super::ledger::{Ledger, LedgerRules};
-use super::money::number;
+use super::money::{MOST_CENTS, number};
 use super::rules::Draft;
 use crate::clock::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
+
+/// What a company owns when the mock starts.
+///
+/// Ids are known beforehand: vendors are `1..=vendors` and customers go on from there; bills are `1..=bills` and
+/// invoices go on from there; the accounts are those of [`bodies`](super::bodies).
+#[derive(Clone, Debug)]
+pub struct CompanyConfig {
+    /// The company's id in every URL.
+    pub realm: String,
+    /// How many vendors.
+    pub vendors: u32,
+    /// How many customers.
+    pub customers: u32,
+    /// How many unpaid bills, dealt to the vendors in turn.
+    pub bills: u32,
+    /// How many unpaid invoices, dealt to the customers in turn.
+    pub invoices: u32,
+    /// The least and the most a bill or an invoice is over, in cents.
+    pub bill_amount_cents: (i64, i64),
+}
+
+impl Default for CompanyConfig {
+    fn default() -> Self {
+        Self {
+            realm: "1".to_owned(),
+            vendors: 10,
+            customers: 10,
+            bills: 100,
+            invoices: 20,
+            bill_amount_cents: (1_000, 500_000),
+        }
+    }
+}
+
+impl CompanyConfig {
+    /// A company of the default size.
+    #[must_use]
+    pub fn of(realm: impl Into<String>) -> Self {
+        Self {
+            realm: realm.into(),
+            ..Self::default()
+        }
+    }
+
+    /// The vendor of the bill with this id, among the bills the company starts with.
+    #[must_use]
+    pub fn vendor_of_bill(&self, bill: u32) -> String {
+        (bill.saturating_sub(1) % self.vendors.max(1) + 1).to_string()
+    }
+
+    /// The id of the `n`th customer, from 0.
+    #[must_use]
+    pub fn customer_id(&self, n: u32) -> String {
+        (u64::from(self.vendors) + u64::from(n) + 1).to_string()
+    }
+
+    /// The id of the `n`th invoice, from 0.
+    #[must_use]
+    pub fn invoice_id(&self, n: u32) -> String {
+        (u64::from(self.bills) + u64::from(n) + 1).to_string()
+    }
+
+    /// The customer of the `n`th invoice, from 0.
+    #[must_use]
+    pub fn customer_of_invoice(&self, n: u32) -> String {
+        self.customer_id(n % self.customers.max(1))
+    }
+
+    pub(super) fn check(&self, at: usize) -> Result<(), InvalidMock> {
+        let field = |name: &str| format!("companies[{at}].{name}");
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if self.realm.is_empty() || !self.realm.chars().all(plain) {
+            return Err(InvalidMock::new(
+                field("realm"),
+                "must be letters and digits: it is a part of the path",
+            ));
+        }
+        if self.vendors == 0 && self.bills > 0 {
+            return Err(InvalidMock::new(field("vendors"), "is 0: bills need one"));
+        }
+        if self.customers == 0 && self.invoices > 0 {
+            return Err(InvalidMock::new(
+                field("customers"),
+                "is 0: invoices need one",
+            ));
+        }
+        let (least, most) = self.bill_amount_cents;
+        if least <= 0 || least > most || most > MOST_CENTS {
+            return Err(InvalidMock::new(
+                field("bill_amount_cents"),
+                "must be (least, most) with 0 < least <= most <= 99999999999.99",
+            ));
+        }
+        Ok(())
+    }
+}
 
 /// The accounts, in the order of their ids in [`bodies`].
 const ACCOUNTS: [(&str, &str); 6] = [

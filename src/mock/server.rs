@@ -1,13 +1,16 @@
 //! What the service shares: the companies and the history behind one lock, and each step of a request under it.
 
+use super::claim::{Claim, remembered};
 use super::config::{InvalidMock, MockConfig};
+use super::course::Course;
 use super::entities::{Kind, read_id};
-use super::envelope::{self, AppFault, Reply};
-use super::faults::{Course, Ending, FaultPlan};
+use super::envelope::{AppFault, Reply};
+use super::faults::FaultPlan;
+use super::gateway::mix;
 use super::history::{self, Effect, Log, SendRecord};
 use super::ledger::{Change, Ledger, LedgerRules};
 use super::replay::{Begin, Replays};
-use super::route::{self, Asked, Route};
+use super::route::{self, Route};
 use super::throttle::{AppGate, Gate};
 use super::work::{self, Worked};
 use super::{rules, seed};
@@ -19,9 +22,6 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Intuit's longest `requestid`.
-const REQUEST_ID_MOST: usize = 50;
-
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) clock: Clock,
@@ -31,19 +31,19 @@ pub(super) struct Server {
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     log: Arc<Log>,
-    plan: FaultPlan,
-    app: AppGate,
-    companies: Vec<Company>,
+    pub(super) plan: FaultPlan,
+    pub(super) app: AppGate,
+    pub(super) companies: Vec<Company>,
     by_realm: HashMap<String, usize>,
 }
 
 #[derive(Debug)]
-struct Company {
+pub(super) struct Company {
     realm: String,
     ledger: Ledger,
-    gate: Gate,
+    pub(super) gate: Gate,
     replays: Replays,
 }
 
@@ -55,24 +55,11 @@ pub(super) struct Job {
     /// Of a throttled one: the seconds to wait.
     pub(super) come_back: Option<u64>,
     admitted: bool,
-    company: Option<usize>,
+    pub(super) company: Option<usize>,
     route: Route,
     body: Bytes,
-    request_id: Option<String>,
+    pub(super) request_id: Option<String>,
     marker: Option<String>,
-}
-
-/// What `requestid` has to say about a request.
-#[derive(Debug)]
-pub(super) enum Claim {
-    /// Nothing: it is carried out.
-    Free,
-    /// It is carried out, and remembered under its id.
-    Held,
-    /// It is answered with this.
-    Known { reply: Reply, replayed: bool },
-    /// Its twin did not come to an end.
-    GaveUp,
 }
 
 impl Server {
@@ -109,11 +96,17 @@ impl Server {
         })
     }
 
+    pub(super) fn begin(&self, company: usize, id: &str) -> Begin {
+        let now = self.since_start();
+        let replays = &mut self.lock().companies[company].replays;
+        replays.begin(&self.config.request_id, id, now)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn since_start(&self) -> u64 {
+    pub(super) fn since_start(&self) -> u64 {
         let since = self.clock.now().saturating_duration_since(self.begun);
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
@@ -191,95 +184,6 @@ impl Server {
         }
     }
 
-    fn passage(
-        &self,
-        state: &mut State,
-        asked: &Asked,
-        company: Option<usize>,
-        number: u64,
-    ) -> Passage {
-        // One generator for each request: what happens to it depends on its place in the order of arrivals alone.
-        let mut rng = fastrand::Rng::with_seed(mix(self.config.seed, number));
-        let timeout = self.config.server_timeout;
-        let latency = self.config.latency.draw(&mut rng).min(timeout);
-        let refused = |ending, come_back| Passage {
-            course: Course::refused(latency, ending),
-            come_back,
-            admitted: false,
-            fault: None,
-        };
-        let now = self.since_start();
-        if let Some(at) = company {
-            let batch = asked.route == Route::Batch;
-            let gate = &mut state.companies[at].gate;
-            if let Err(wait) = gate.arrive(&mut state.app, batch, now) {
-                return refused(Ending::Throttle429, Some(wait));
-            }
-        } else if !asked.realm.is_empty() {
-            return refused(Ending::Gateway403, None);
-        }
-        let since = std::time::Duration::from_millis(now);
-        let entity = asked.route.entity();
-        let fault = state
-            .plan
-            .pick(since, &asked.realm, asked.write, entity, &mut rng);
-        Passage {
-            course: Course::of(fault, latency, timeout, &mut rng),
-            come_back: None,
-            admitted: true,
-            fault: fault.map(super::Fault::as_str),
-        }
-    }
-
-    /// Asks what `requestid` has to say, waiting for a twin where that is the setting.
-    pub(super) async fn claim(&self, job: &Job) -> Claim {
-        let config = &self.config.request_id;
-        let (Some(id), Some(company)) = (&job.request_id, job.company) else {
-            return Claim::Free;
-        };
-        if !config.honoured || !job.course.reaches_app {
-            return Claim::Free;
-        }
-        let known = |fault: &AppFault| Claim::Known {
-            reply: fault.reply(self.clock.wall()),
-            replayed: false,
-        };
-        if id.chars().count() > REQUEST_ID_MOST {
-            let detail =
-                format!("The request id must not be longer than {REQUEST_ID_MOST} characters");
-            return known(&AppFault::validation(
-                "2130",
-                "Invalid Request Id Format",
-                detail,
-            ));
-        }
-        let give_up = self.clock.now() + self.config.server_timeout;
-        loop {
-            let now = self.since_start();
-            let begin = self.lock().companies[company]
-                .replays
-                .begin(config, id, now);
-            match begin {
-                Begin::Run => return Claim::Held,
-                Begin::Replay(reply) => {
-                    return Claim::Known {
-                        reply,
-                        replayed: true,
-                    };
-                }
-                Begin::Refuse => {
-                    let detail = "A request with this id is being processed";
-                    return known(&AppFault::validation("600", "Duplicate Request ID", detail));
-                }
-                Begin::Wait(twin) => {
-                    if self.clock.timeout_at(give_up, twin).await.is_none() {
-                        return Claim::GaveUp;
-                    }
-                }
-            }
-        }
-    }
-
     /// The work is done: the commit.
     pub(super) fn perform(&self, job: &Job) -> Committed {
         let now = self.clock.wall();
@@ -300,7 +204,7 @@ impl Server {
         };
         if let (Some((kind, id, change)), Some(at)) = (worked.effect, job.company) {
             let realm = state.companies[at].realm.clone();
-            let effect = effect(job, realm, kind, id, change, now);
+            let effect = effect(job, realm, kind, id, &change, now);
             Arc::make_mut(&mut state.log).happened(effect);
         }
         Committed {
@@ -326,45 +230,10 @@ impl Server {
         }
         if let (Claim::Held, Some(id)) = (claim, &job.request_id) {
             let at = committed.map_or_else(|| self.since_start(), |committed| committed.at);
-            let remembered = self.remembered(job, committed, done);
-            company
-                .replays
-                .end(&self.config.request_id, id, at, remembered);
+            let config = &self.config.request_id;
+            let remember = remembered(config, job, committed, done);
+            company.replays.end(config, id, at, remember);
         }
-    }
-
-    /// What a repeat under the same id is to get.
-    fn remembered(
-        &self,
-        job: &Job,
-        committed: Option<&Committed>,
-        now: Timestamp,
-    ) -> Option<Reply> {
-        let config = &self.config.request_id;
-        if job.course.ending == Ending::App500 && config.replay_server_errors {
-            return Some(AppFault::system(StatusCode::INTERNAL_SERVER_ERROR).reply(now));
-        }
-        let worth = |of: &&Committed| !of.failed || config.replay_failures;
-        committed.filter(worth).map(|of| of.reply.clone())
-    }
-
-    /// What the ending looks like now; `None` for a connection that breaks.
-    pub(super) fn ending(&self, ending: Ending, truth: Option<Reply>) -> Option<Reply> {
-        let now = self.clock.wall();
-        let app = |status| AppFault::system(status).reply(now);
-        Some(match ending {
-            Ending::Truth | Ending::Lost | Ending::BodyCut => return truth,
-            Ending::Malformed => return truth.map(Reply::cut),
-            Ending::Reset => return None,
-            Ending::Gateway503 => envelope::gateway_unavailable(now),
-            Ending::Html503 => envelope::html_unavailable(),
-            Ending::Throttle429 => envelope::throttled(self.config.throttle.shape, now),
-            Ending::Gateway401 => envelope::expired_token(now),
-            Ending::Gateway403 => envelope::foreign_company(now),
-            Ending::App500 => app(StatusCode::INTERNAL_SERVER_ERROR),
-            Ending::Fault200 => app(StatusCode::OK),
-            Ending::StreamTimeout => envelope::stream_timeout(),
-        })
     }
 
     /// The answer was given, or was to be given.
@@ -384,23 +253,15 @@ impl Server {
     }
 }
 
-/// What the gateway makes of a request.
-struct Passage {
-    course: Course,
-    come_back: Option<u64>,
-    admitted: bool,
-    fault: Option<&'static str>,
-}
-
 /// What the application made of a request.
 #[derive(Debug)]
 pub(super) struct Committed {
     pub(super) reply: Reply,
-    failed: bool,
+    pub(super) failed: bool,
     at: u64,
 }
 
-fn effect(job: &Job, realm: String, kind: Kind, id: u64, change: Change, at: Timestamp) -> Effect {
+fn effect(job: &Job, realm: String, kind: Kind, id: u64, change: &Change, at: Timestamp) -> Effect {
     let pays = kind.pays().map_or("", Kind::name);
     let targets = change.targets.iter();
     let targets = targets.map(|target| (pays.to_owned(), target.id.to_string(), target.cents));
@@ -415,12 +276,4 @@ fn effect(job: &Job, realm: String, kind: Kind, id: u64, change: Change, at: Tim
         targets: targets.collect(),
         marker: job.marker.clone(),
     }
-}
-
-/// Scatters seed and number over 64 bits (the finaliser of SplitMix64).
-fn mix(seed: u64, number: u64) -> u64 {
-    let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -1,8 +1,9 @@
 //! The tower service: each request is a task of its own, which walks the request's way in time.
 
+use super::claim::Claim;
+use super::course::Ending;
 use super::envelope;
-use super::faults::Ending;
-use super::server::{Claim, Committed, Job, Server};
+use super::server::{Committed, Job, Server};
 use super::{FaultPlan, History, InvalidMock, MockConfig};
 use crate::clock::Clock;
 use crate::payload::Payload;
@@ -172,7 +173,8 @@ fn answer(server: &Server, job: &Job, claim: &Claim, committed: Option<&Committe
         Claim::GaveUp => None,
     };
     let ending = job.course.ending;
-    let told = server.ending(ending, truth);
+    let shape = server.config.throttle.shape;
+    let told = envelope::ending(ending, truth, shape, server.clock.wall());
     let status = told.as_ref().map(|told| told.status);
     let result = match (told, ending) {
         (None, _) | (_, Ending::Lost) => Err(MockError::Reset),

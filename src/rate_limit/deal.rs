@@ -4,17 +4,17 @@
 //! has a turn number, the lowest goes next, and going costs one; a tenant that joins starts at the turn being dealt. So a
 //! flood from one tenant costs the others nothing, and equals in turn still compete by rank.
 //!
-//! A head that cannot go keeps free slots from those behind it, or it could starve between quotas that are never free
-//! together: slowest quota first, up to the first that is full. So it does not sit on a fast quota while it waits for a
-//! slow one. A head that its own tenant's quota or gate holds up keeps nothing of what tenants share; for that reason one
-//! that waits for a shared quota keeps a slot of each of its tenant's own as soon as it has waited longer than the head
-//! start: else the shared slot would always come when its own is gone.
+//! A request needs the quotas of all requests and those of its class, so lines of one tenant, or of all for what is shared,
+//! never starve each other: a slot of a class waits for the head of that class until the common ones come round to it.
+//! Only between a quota of its own and a shared one could a head starve, where one is always gone when the other comes:
+//! it has no claim on the shared slot while its own tenant holds it up. So a head that a shared quota holds up keeps a
+//! slot of each of its tenant's own from those behind it, as soon as it has waited longer than the head start.
 
 use super::admission::{Admission, Grant, Standing, take};
 use super::line::{Line, Rank};
-use super::rules::{Kept, Set};
+use super::rules::Kept;
 use super::tenants::LineId;
-use super::window::{NEVER, Nanos, Window};
+use super::window::{NEVER, Nanos};
 
 /// The head of one line, with what it competes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,9 +72,6 @@ impl Admission {
     /// Lists the heads whose gate is open, in the order in which they go.
     fn line_up(&mut self, now: Nanos, only: Option<usize>) {
         self.candidates.clear();
-        for window in &mut self.app {
-            window.forget_reserved();
-        }
         for nth in 0..self.concerned_count(only) {
             let Some(at) = self.concerned_at(only, nth) else {
                 continue;
@@ -85,6 +82,7 @@ impl Admission {
             for window in &mut tenant.windows {
                 window.forget_reserved();
             }
+            // It is owed nothing for turns at which it did not wait, or was held up by a quota of its own.
             let turn = tenant.turn.max(self.turn);
             for line in LineId::all(self.rules.sets.len()) {
                 if tenant.gate(line.safety) > now {
@@ -120,17 +118,16 @@ impl Admission {
             return false;
         }
         let own_room = set.tenant.iter().all(|at| tenant.windows[*at].has_room());
-        let shared_room = set.app.iter().all(|at| self.app[*at].has_room());
-        if !own_room {
-            keep_own(set, &mut tenant.windows, true);
-            return false;
-        }
-        if !shared_room {
-            let aged = waiter.since.saturating_add(self.rules.longest_head_start) <= now;
-            if aged {
-                keep_own(set, &mut tenant.windows, false);
+        let shared_room = set.app.iter().all(|at| self.app[*at].is_free());
+        if own_room
+            && !shared_room
+            && waiter.since.saturating_add(self.rules.longest_head_start) <= now
+        {
+            for at in &set.tenant {
+                tenant.windows[*at].reserve();
             }
-            keep_slowest(set, aged, &mut tenant.windows, &mut self.app);
+        }
+        if !(own_room && shared_room) {
             return false;
         }
         take(set, tenant, &mut self.app);
@@ -175,38 +172,12 @@ impl Admission {
             return NEVER;
         };
         self.rules.sets[usize::from(of.line.set)]
-            .slowest_first
+            .all
             .iter()
             .map(|kept| match kept {
                 Kept::Tenant(at) => tenant.windows[*at].next_free(),
                 Kept::App(at) => self.app[*at].next_free(),
             })
             .fold(tenant.gate(of.line.safety), Nanos::max)
-    }
-}
-
-/// Keeps a slot of each of the tenant's own quotas; if one of them is full, only of those that are slower.
-fn keep_own(set: &Set, windows: &mut [Window], one_is_full: bool) {
-    for at in &set.tenant {
-        let window = &mut windows[*at];
-        if one_is_full && !window.has_room() {
-            break;
-        }
-        window.reserve();
-    }
-}
-
-/// Keeps a slot of each quota that is slower than the slowest full one; the tenant's own may be kept already.
-fn keep_slowest(set: &Set, own_are_kept: bool, tenant: &mut [Window], app: &mut [Window]) {
-    for kept in &set.slowest_first {
-        let window = match kept {
-            Kept::Tenant(_) if own_are_kept => continue,
-            Kept::Tenant(at) => &mut tenant[*at],
-            Kept::App(at) => &mut app[*at],
-        };
-        if !window.has_room() {
-            break;
-        }
-        window.reserve();
     }
 }

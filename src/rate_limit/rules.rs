@@ -18,8 +18,7 @@ pub(super) enum Kept {
 pub(super) struct Set {
     pub(super) tenant: Vec<usize>,
     pub(super) app: Vec<usize>,
-    /// All of them, slowest first: the order in which a blocked head may keep slots for itself.
-    pub(super) slowest_first: Vec<Kept>,
+    pub(super) all: Vec<Kept>,
 }
 
 #[derive(Debug)]
@@ -173,20 +172,14 @@ fn sets(quotas: &[Quota], names: &[(Cow<'static, str>, Kept)]) -> (Vec<Set>, [u8
 }
 
 fn set(quotas: &[Quota], names: &[(Cow<'static, str>, Kept)], class: Option<u8>) -> Set {
-    let mut needed: Vec<_> = quotas
-        .iter()
-        .zip(names)
-        .filter(|(quota, _)| quota.class.is_none_or(|of| Some(of.0) == class))
-        .collect();
-    // Of two that are equally slow, the smaller one is the bottleneck.
-    needed.sort_by_key(|(quota, _)| (std::cmp::Reverse(quota.per), quota.limit));
     let mut set = Set::default();
-    for (_, (_, kept)) in needed {
+    let needed = |quota: &Quota| quota.class.is_none_or(|of| Some(of.0) == class);
+    for (_, (_, kept)) in quotas.iter().zip(names).filter(|(quota, _)| needed(quota)) {
         match kept {
             Kept::Tenant(at) => set.tenant.push(*at),
             Kept::App(at) => set.app.push(*at),
         }
-        set.slowest_first.push(*kept);
+        set.all.push(*kept);
     }
     set
 }

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 const MS: Nanos = 1_000_000;
 const SECOND: Nanos = 1000 * MS;
+/// Longer than any schedule here can take.
+const PATIENT: Nanos = 1000 * 3600 * SECOND;
 const BATCH: Class = Class(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +53,7 @@ impl Call {
             priority: Priority::UserAction,
             latency,
             fate: Fate::Answered,
-            patience: 1000 * 3600 * SECOND,
+            patience: PATIENT,
             dropped_after: None,
         }
     }
@@ -122,10 +124,10 @@ impl World {
         let alarm = self.admission.alarm();
         if alarm < next {
             assert!(
-                self.admission.in_line() == 0 || alarm > self.now || self.now == 0,
-                "the alarm stands still at {alarm}"
+                alarm >= self.now,
+                "the alarm was for {alarm}, and nobody heard it"
             );
-            self.now = self.now.max(alarm);
+            self.now = alarm;
             self.admission.tick(self.now);
             if self.admission.in_line() == 0 && self.agenda.is_empty() {
                 return false;
@@ -335,6 +337,10 @@ impl World {
                 story.sent.is_some() || story.refused || story.dropped,
                 "nobody answered {call:?}"
             );
+            assert!(
+                !story.refused || call.patience < PATIENT,
+                "a place in line led nowhere: {call:?}"
+            );
         }
     }
 
@@ -405,6 +411,11 @@ fn any_config() -> impl Strategy<Value = RateLimitConfig> {
     prop::sample::select(vec![
         vec![Quota::per_tenant("tight", 2, second)],
         vec![Quota::at_once("at once", 2)],
+        // Wide enough for its returns to be kept in steps.
+        vec![
+            Quota::per_tenant("wide", 2000, second),
+            Quota::per_app("app", 7, 2 * second),
+        ],
         vec![
             Quota::per_tenant("second", 3, second),
             Quota::per_tenant("minute", 12, 20 * second),
@@ -449,7 +460,7 @@ fn any_call() -> impl Strategy<Value = Call> {
                 priority,
                 latency: latency * MS,
                 fate,
-                patience: patience.map_or(1000 * 3600 * SECOND, |ms| ms * MS),
+                patience: patience.map_or(PATIENT, |ms| ms * MS),
                 dropped_after: dropped.map(|ms| ms * MS),
             },
         )
@@ -520,7 +531,13 @@ fn a_minute(sent: &[Nanos], minutes: u64) -> f64 {
 
 #[test]
 fn while_work_waits_nearly_all_that_the_quota_allows_goes_through() {
-    for (limit, per, latency) in [(10, 1, 120), (500, 60, 120), (10, 1, 860), (3, 1, 0)] {
+    for (limit, per, latency) in [
+        (10, 1, 120),
+        (500, 60, 120),
+        (10, 1, 860),
+        (3, 1, 0),
+        (1100, 60, 120),
+    ] {
         let per = Duration::from_secs(per);
         let quota = Quota::per_tenant("only", limit, per);
         let calls = (0..6000).map(|_| Call::at(0, latency * MS)).collect();
@@ -626,6 +643,54 @@ fn shared_slots_are_dealt_in_turns_while_everyone_waits() {
 }
 
 #[test]
+fn shared_slots_that_come_one_by_one_are_dealt_in_turns_too() {
+    let quota = Quota::per_app("app", 10, Duration::from_secs(10));
+    let first_window = (0..10).map(|nth| Call::at(nth * SECOND, 0));
+    let flood = (0..200).map(|_| Call::at(9 * SECOND, 0));
+    let others = (1..5).flat_map(|tenant| {
+        (0..20).map(move |_| Call {
+            tenant,
+            ..Call::at(9 * SECOND + MS, 0)
+        })
+    });
+    let calls = first_window.chain(flood).chain(others).collect();
+    let world = World::run(config(vec![quota], Anchor::Answer), calls);
+    // Five tenants wait, a slot comes back every second: each has every fifth.
+    for round in 2..15 {
+        let window = (round * 5 * SECOND)..((round + 1) * 5 * SECOND);
+        for tenant in 0..5 {
+            let sent = world.sent(|call| call.tenant == tenant);
+            let got = sent.iter().filter(|at| window.contains(*at)).count();
+            assert_eq!(got, 1, "tenant {tenant} in round {round}");
+        }
+    }
+}
+
+#[test]
+fn a_tenant_that_joins_late_is_owed_nothing_for_the_turns_before() {
+    let quota = Quota::per_app("app", 1, Duration::from_secs(1));
+    let flood = |tenant, from| {
+        (0..60).map(move |_| Call {
+            tenant,
+            ..Call::at(from, 0)
+        })
+    };
+    let joins = 30 * SECOND + MS;
+    let calls = flood(0, 0)
+        .chain(flood(1, 0))
+        .chain(flood(2, joins))
+        .collect();
+    let world = World::run(config(vec![quota], Anchor::Answer), calls);
+    for tenant in 0..3 {
+        let sent = world.sent(|call| call.tenant == tenant);
+        let got = sent
+            .iter()
+            .filter(|at| (joins..joins + 30 * SECOND).contains(*at));
+        assert_eq!(got.count(), 10, "tenant {tenant}");
+    }
+}
+
+#[test]
 fn a_scheduled_call_is_passed_only_by_what_came_within_the_head_start() {
     let quota = Quota::per_tenant("second", 1, Duration::from_secs(1));
     let scheduled = Call {
@@ -653,8 +718,18 @@ fn nobody_starves_between_an_own_and_a_shared_quota_that_are_never_free_together
         class,
         ..Call::at(0, 0)
     };
-    let mut calls: Vec<_> = (0..200).map(|_| call(0, Class(0))).collect();
-    calls.extend((0..100).map(|_| call(1, BATCH)));
+    // A little more than the own quota lets through, all of it later than the one call that needs both.
+    let mut calls: Vec<_> = (0..200)
+        .map(|nth| Call {
+            at: nth * 900 * MS,
+            ..call(0, Class(0))
+        })
+        .collect();
+    // The shared slot comes back at quarters, the own one at whole seconds.
+    calls.extend((0..100).map(|_| Call {
+        at: 250 * MS,
+        ..call(1, BATCH)
+    }));
     calls.push(Call {
         at: MS,
         ..call(0, BATCH)

@@ -7,18 +7,32 @@ pub(super) type Nanos = u64;
 /// Later than everything.
 pub(super) const NEVER: Nanos = Nanos::MAX;
 
+/// Of a wide quota, returns are kept in this many steps of `per`, each rounded up to the next: a thousandth is lost, and
+/// the memory of a quota does not grow with its limit.
+const STEPS: u32 = 1024;
+
+/// Slots that come back together.
+#[derive(Clone, Copy, Debug)]
+struct Return {
+    at: Nanos,
+    slots: u32,
+}
+
 /// `limit` slots. Each is free, in flight, or on its way back at a known time.
 #[derive(Debug)]
 pub(super) struct Window {
     limit: u32,
     per: Nanos,
+    step: Nanos,
     /// In flight and on the way back, as of the last [`Window::collect`]: a stale count only hides free slots.
     in_use: u32,
+    /// The part of them that is on its way back.
+    returning: u32,
     /// Free slots kept for a call that goes before whoever asks; only meaningful while slots are dealt.
     reserved: u32,
     /// When slots come back, soonest first. Answers arrive in nearly the order of their return times, so a new time
     /// almost always belongs at the end; an abandoned call's comes much later and stays behind.
-    back: VecDeque<Nanos>,
+    back: VecDeque<Return>,
 }
 
 impl Window {
@@ -26,7 +40,13 @@ impl Window {
         Self {
             limit,
             per,
+            step: if limit > STEPS {
+                (per / Nanos::from(STEPS)).max(1)
+            } else {
+                1
+            },
             in_use: 0,
+            returning: 0,
             reserved: 0,
             back: VecDeque::new(),
         }
@@ -73,7 +93,7 @@ impl Window {
         self.in_use = self.in_use.saturating_sub(1);
     }
 
-    /// A slot in flight comes back at `at`. Slots that are back by `now` are collected on the way, two at most, so that
+    /// A slot in flight comes back at `at`. Slots that are back by `now` are collected on the way, a few at most, so that
     /// the list stays as short as the traffic without ever costing much.
     pub(super) fn comes_back(&mut self, at: Nanos, now: Nanos) {
         if at <= now {
@@ -83,21 +103,34 @@ impl Window {
         for _ in 0..2 {
             self.collect_one(now);
         }
-        if self.back.back().is_none_or(|last| *last <= at) {
-            self.back.push_back(at);
+        let at = if self.step > 1 {
+            at.checked_next_multiple_of(self.step).unwrap_or(NEVER)
         } else {
-            let place = self.back.partition_point(|other| *other <= at);
-            self.back.insert(place, at);
+            at
+        };
+        self.returning += 1;
+        let place = match self.back.back() {
+            Some(last) if last.at > at => self.back.partition_point(|other| other.at < at),
+            Some(last) if last.at == at => self.back.len() - 1,
+            _ => self.back.len(),
+        };
+        match self.back.get_mut(place) {
+            Some(same) if same.at == at => same.slots += 1,
+            _ => self.back.insert(place, Return { at, slots: 1 }),
         }
     }
 
     fn collect_one(&mut self, now: Nanos) -> bool {
-        if self.back.front().is_some_and(|at| *at <= now) {
-            self.back.pop_front();
-            self.free();
-            return true;
+        let Some(first) = self.back.front().copied() else {
+            return false;
+        };
+        if first.at > now {
+            return false;
         }
-        false
+        self.back.pop_front();
+        self.in_use -= first.slots;
+        self.returning -= first.slots;
+        true
     }
 
     /// Frees every slot that is back by `now`.
@@ -110,7 +143,7 @@ impl Window {
         if self.in_use < self.limit {
             0
         } else {
-            self.back.front().copied().unwrap_or(NEVER)
+            self.back.front().map_or(NEVER, |first| first.at)
         }
     }
 
@@ -127,17 +160,23 @@ impl Window {
         first.saturating_add(self.per.saturating_mul(rounds as u64))
     }
 
+    /// When the `nth` of the slots in use is back, counted from zero.
     fn nth_back(&self, nth: usize, flight_back: Nanos) -> Nanos {
-        let before = self.back.partition_point(|at| *at < flight_back);
-        let flying = self.in_use as usize - self.back.len();
-        let place = if nth < before {
-            nth
-        } else if nth < before + flying {
-            return flight_back;
-        } else {
-            nth - flying
-        };
-        self.back.get(place).copied().unwrap_or(flight_back)
+        let mut flying = Some((self.in_use - self.returning) as usize);
+        let mut passed = 0;
+        for back in &self.back {
+            if back.at >= flight_back {
+                passed += flying.take().unwrap_or(0);
+                if nth < passed {
+                    return flight_back;
+                }
+            }
+            passed += back.slots as usize;
+            if nth < passed {
+                return back.at;
+            }
+        }
+        flight_back
     }
 }
 
@@ -160,6 +199,23 @@ mod tests {
             [soonest(0), soonest(1), soonest(2), soonest(3), soonest(8)],
             [110, 120, 130, 210, 330]
         );
+    }
+
+    #[test]
+    fn a_wide_quota_keeps_few_times_and_gives_no_slot_back_early() {
+        let mut window = Window::new(1_000_000, 60_000);
+        for now in 0..50_000 {
+            window.take();
+            window.comes_back(now + 60_000, now);
+        }
+        assert!(window.back.len() <= 1024, "{} times", window.back.len());
+        for now in (60_000..110_000).step_by(7) {
+            window.collect(now);
+            let early = u64::from(50_000 - window.in_use()).saturating_sub(now - 60_000 + 1);
+            assert_eq!(early, 0, "at {now}");
+        }
+        window.collect(110_060);
+        assert_eq!((window.in_use(), window.returning), (0, 0));
     }
 
     proptest! {

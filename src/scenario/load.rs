@@ -143,8 +143,13 @@ fn crashes(scenario: &Scenario, seed: u64) -> Vec<Duration> {
         if at >= scenario.load.over.get() {
             return drawn;
         }
-        drawn.push(at);
+        drawn.push(whole_millis(at));
     }
+}
+
+/// What tokio's timer can tell apart.
+fn whole_millis(at: Duration) -> Duration {
+    at - Duration::from_nanos(u64::from(at.subsec_nanos() % 1_000_000))
 }
 
 /// Turns an even draw into a time of the load, denser where more happens.
@@ -187,9 +192,7 @@ impl Warp {
             .partition_point(|(_, _, before)| *before <= weight)
             .saturating_sub(1);
         let (start, times, before) = self.pieces[piece];
-        // Whole milliseconds: what tokio's timer can tell apart.
-        let millis = ((start + (weight - before) / times) * 1_000.0).floor();
-        Duration::from_secs_f64(millis / 1_000.0)
+        whole_millis(Duration::from_secs_f64(start + (weight - before) / times))
     }
 }
 

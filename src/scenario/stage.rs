@@ -120,6 +120,8 @@ impl Stage {
     pub(super) fn judged(&self, name: &str, world: &World) -> Finished {
         let history = world.mock.history();
         let ends = self.clock.wall();
+        let crashes = self.plan.crashes.iter();
+        let deaths: Vec<_> = crashes.map(|at| self.begins.plus(*at)).collect();
         let report = self.log(|log| {
             judge::judge(
                 name,
@@ -132,6 +134,7 @@ impl Stage {
                     digests: &log.digests,
                     user_calls: &log.user_calls,
                     scheduled_calls: &log.scheduled_calls,
+                    deaths: &deaths,
                     load_ends: self.load_ends,
                     ends,
                     patience: self.scenario.user.patience.get(),

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tower_sturdy::journal::sqlite::SqliteConfig;
 use tower_sturdy::journal::{Claim, Filter, Journal, Lookup, SqliteJournal};
 
 const FILE: &str = "TOWER_STURDY_TEST_JOURNAL";
@@ -18,7 +20,10 @@ const KEYS: u128 = 150;
 fn child() {
     let file = std::env::var(FILE).unwrap();
     let offset: u128 = std::env::var(OFFSET).unwrap().parse().unwrap();
-    let journal = unwrap(SqliteJournal::open(file));
+    let journal = unwrap(SqliteJournal::open_with(&SqliteConfig {
+        busy_timeout: Duration::from_secs(120),
+        ..SqliteConfig::new(file)
+    }));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();

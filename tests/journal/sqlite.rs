@@ -290,9 +290,14 @@ fn a_setting_that_cannot_work_is_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_handles_on_one_file_never_both_get_a_claim() {
     let (_directory, path) = place();
+    // SQLite's lock is not fair: one handle may wait until the other has nothing more to do.
+    let patient = SqliteConfig {
+        busy_timeout: Duration::from_secs(120),
+        ..SqliteConfig::new(&path)
+    };
     let handles = [
-        unwrap(SqliteJournal::open(&path)),
-        unwrap(SqliteJournal::open(&path)),
+        unwrap(SqliteJournal::open_with(&patient)),
+        unwrap(SqliteJournal::open_with(&patient)),
     ];
     let mut tasks = JoinSet::new();
     for key in 0..40_u128 {
@@ -300,7 +305,13 @@ async fn two_handles_on_one_file_never_both_get_a_claim() {
             let journal = journal.clone();
             tasks.spawn(async move {
                 let record = record(2 * key + number, &format!("key-{key}"), 100);
-                (claim(&journal, &record).await, record)
+                // Reads and writes in one batch: a transaction that began by reading could not write any more.
+                let (found, claim) = tokio::join!(
+                    journal.get(Lookup::Id(record.id())),
+                    claim(&journal, &record)
+                );
+                assert!(unwrap(found).is_none_or(|found| found == record));
+                (claim, record)
             });
         }
     }

@@ -1,6 +1,8 @@
 //! The scenario runner: one seed is one report, a bare client shows what it is there to show, and mistakes are told.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod sturdy;
+
 use tower_sturdy::scenario::{self, Bare, LineUpReport, Options, Scenario};
 
 const fn options(seed: u64, replay: bool) -> Options {

@@ -34,8 +34,12 @@ impl Table {
         self.by_id.get(&id).map(|&at| &mut self.rows[at])
     }
 
-    pub(in crate::mock) fn insert(&mut self, row: Row) {
+    pub(in crate::mock) fn insert(&mut self, mut row: Row) {
         let at = self.rows.len();
+        // Looking up by time needs rising times, also when the machine's clock was set back.
+        if let Some(last) = self.rows.last() {
+            row.created = row.created.max(last.created);
+        }
         self.by_id.insert(row.id, at);
         if let Some(number) = row.text("DocNumber") {
             let of = self.by_doc_number.entry(number.to_owned()).or_default();
@@ -179,4 +183,34 @@ pub(in crate::mock) fn search<'a>(
             .take(query.max)
             .collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mock::query::parse;
+
+    #[test]
+    fn a_look_at_the_latest_entities_does_not_touch_the_earlier_ones() {
+        let mut table = Table::default();
+        for id in 1..=1_000 {
+            let created = Timestamp::from_millis(1_793_638_800_000 + id * 1_000);
+            table.insert(Row {
+                id,
+                created,
+                ..Row::default()
+            });
+        }
+        let touched = |text: &str| {
+            let query = parse(text).unwrap();
+            let candidates = table.candidates(&query.conditions, false);
+            candidates.newest_first().count()
+        };
+        let since = "MetaData.CreateTime >= '2026-11-02T10:16:31-07:00'";
+        let all = "select * from BillPayment where VendorRef = '1'";
+        assert_eq!(touched(&format!("{all} and {since}")), 10);
+        assert_eq!(touched(&format!("{all} and Id in ('7', '8', '7')")), 2);
+        assert_eq!(touched(&format!("{all} and DocNumber = 'none'")), 0);
+        assert_eq!(touched(all), 1_000);
+    }
 }

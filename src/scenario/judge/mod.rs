@@ -8,7 +8,8 @@
 //! - `wrong_effects`: operations with an effect of another amount, on another target, or voided or deleted afterwards;
 //!   and effects that no operation asked for.
 //! - `paid_twice`: bills that more than one effect pays.
-//! - `forbidden_sends`: sends that start after an earlier answer proved the effect, sends that start while an earlier
+//! - `forbidden_sends`: sends that start after an earlier answer proved the effect (unless our process died in the very
+//!   moment in which the proof came, so that nobody alive knew it), sends that start while an earlier
 //!   send of the same operation may still land, and, where the upstream does not honour our key, sends after one whose
 //!   effect was in doubt.
 //! - `unresolved`: operations of which callers do not know the end: nothing or nothing more than "pending" was said.
@@ -76,6 +77,8 @@ pub struct Case<'a> {
     pub user_calls: &'a [Duration],
     /// How long background calls took.
     pub scheduled_calls: &'a [Duration],
+    /// When our process died.
+    pub deaths: &'a [Timestamp],
     /// When the load ended.
     pub load_ends: Timestamp,
     /// When the run ended.
@@ -120,7 +123,7 @@ pub fn judge(name: &str, case: &Case<'_>) -> LineUpReport {
         paid_twice: truth.paid_twice(),
         forbidden_sends: sends
             .iter()
-            .map(|sends| sends::forbidden(sends, case.replay))
+            .map(|sends| sends::forbidden(sends, case.replay, case.deaths))
             .sum(),
         unresolved: ended.unresolved,
         parked: ended.parked,

@@ -1,7 +1,13 @@
 //! Which sends should never have left.
 
+use crate::clock::Timestamp;
 use crate::mock::SendRecord;
 use std::collections::HashMap;
+use std::time::Duration;
+
+/// A proof that arrives within this before our process dies is known to nobody: what is a moment for the machine is one
+/// tick of the simulation's timer.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// The write sends of each operation, in the order in which they started.
 pub(super) fn by_operation<'a>(
@@ -19,13 +25,13 @@ pub(super) fn by_operation<'a>(
 }
 
 /// How many of one operation's sends should not have started when they did.
-pub(super) fn forbidden(sends: &[&SendRecord], replay: bool) -> usize {
+pub(super) fn forbidden(sends: &[&SendRecord], replay: bool, deaths: &[Timestamp]) -> usize {
     sends
         .iter()
         .enumerate()
         .filter(|(at, send)| {
             sends[..*at].iter().any(|earlier| {
-                after_proof(earlier, send)
+                after_proof(earlier, send, deaths)
                     || overlaps(earlier, send)
                     || (!replay && left_doubt(earlier))
             })
@@ -33,14 +39,21 @@ pub(super) fn forbidden(sends: &[&SendRecord], replay: bool) -> usize {
         .count()
 }
 
-/// The effect had been proven to the client when this send started.
-fn after_proof(earlier: &SendRecord, send: &SendRecord) -> bool {
+/// The effect had been proven to the client when this send started, and the client had lived on to know it.
+fn after_proof(earlier: &SendRecord, send: &SendRecord, deaths: &[Timestamp]) -> bool {
     let took_effect = earlier.effect.is_some() || earlier.replayed;
+    let forgotten = |when: Timestamp| {
+        deaths
+            .iter()
+            .any(|death| (when..=when.plus(MOMENT)).contains(death))
+    };
     took_effect
         && is_readable(earlier)
         && earlier
             .answered
-            .is_some_and(|(when, status)| (200..300).contains(&status) && when <= send.at)
+            .is_some_and(|(when, status)| {
+                (200..300).contains(&status) && when <= send.at && !forgotten(when)
+            })
 }
 
 /// Something of the earlier send could still land when this one started.

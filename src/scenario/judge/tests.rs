@@ -89,6 +89,7 @@ fn judged_with<'a>(
         digests: &[],
         user_calls: &[],
         scheduled_calls: &[],
+        deaths: &[],
         load_ends: at(10_000),
         ends: at(20_000),
         patience: Duration::from_millis(300),
@@ -208,6 +209,17 @@ fn a_send_after_proof_is_forbidden_but_not_after_a_lost_answer() {
     };
     assert_eq!(forbidden(garbled), 0);
     assert_eq!(forbidden(send("b", 0, 120, 200)), 0, "another operation's");
+}
+
+#[test]
+fn a_proof_that_died_with_its_process_forbids_nothing() {
+    let sends = [proven("a", 0, 120), send("a", 500, 600, 200)];
+    let answers = [paid(), paid()];
+    let forbidden = |deaths: &[Timestamp]| {
+        judged_with(&answers, &sends, &[], |case| case.deaths = deaths).forbidden_sends
+    };
+    assert_eq!(forbidden(&[at(121)]), 0);
+    assert_eq!(forbidden(&[at(119), at(122)]), 1);
 }
 
 #[test]
