@@ -360,7 +360,14 @@ fn the_package_holds_what_it_needs_and_nothing_else() {
     ] {
         assert!(has(needed), "{needed} is not packed");
     }
-    for folder in ["tests/", "benches/", ".ci/", "target/", "fuzz/"] {
+    for folder in [
+        "tests/",
+        "benches/",
+        ".ci/",
+        "target/",
+        "fuzz/",
+        "proptest-regressions/",
+    ] {
         let stray = packed.iter().find(|file| file.starts_with(folder));
         assert_eq!(stray, None, "{folder} is packed");
     }
