@@ -270,7 +270,8 @@ mod tests {
             let sorted = format!("{{{}}}", parts.join(","));
             let at = turn.min(parts.len());
             parts.rotate_left(at);
-            prop_assert!(same(&sorted, &format!("{{ {} }}", parts.join(" , "))));
+            let spaced = format!("{{ {} }}", parts.join(" , "));
+            prop_assert!(same(&sorted, &spaced));
         }
 
         #[test]
