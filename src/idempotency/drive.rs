@@ -3,7 +3,7 @@
 use super::admit::{Existing, existing};
 use super::layer::Shared;
 use crate::context::Priority;
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, TimedOut};
 use crate::journal::{Asked, Capability, Claim, Live, Record, State, Told};
 use crate::outcome::Outcome;
 use crate::payload::Payload;
@@ -48,7 +48,7 @@ where
         shared,
         live,
     } = job;
-    let _driving = Driving {
+    let driving = Driving {
         shared: Arc::clone(&shared),
         live: Arc::clone(&live),
     };
@@ -69,7 +69,8 @@ where
                 }
                 Existing::Hasten | Existing::Answer(_) => {
                     book.opened(&live, *found);
-                    book.put_down(&live);
+                    // From here on it is the worker's.
+                    drop(driving);
                     return book.hasten(&live).await;
                 }
                 Existing::Elsewhere(error) => return live.end(Err(error)),
@@ -125,8 +126,12 @@ where
             .begin_attempt(live.operation(), shared.config.attempt_bound)
             .await?;
         let route = shared.classify.route(&request);
-        let result = inner.call(request).await;
-        let (result, verdict) = judge(shared, route, result);
+        let limit = shared.config.attempt_bound;
+        let answered = book.clock().timeout(limit, inner.call(request)).await;
+        let (result, verdict) = match answered {
+            Some(result) => judge(shared, route, result),
+            None => judge::<BoxError>(shared, route, Err(Box::new(TimedOut { after: limit }))),
+        };
         let answer = result
             .as_ref()
             .ok()
@@ -139,7 +144,11 @@ where
             .await;
         result
     };
-    book.hold(live, call).await
+    match book.hold(live, call).await {
+        Some(result) => result,
+        // The lease ran out; what was sent stays open on record.
+        None => Err(Error::outcome_unknown(live.operation())),
+    }
 }
 
 fn judge<E: Into<BoxError>>(
@@ -192,33 +201,44 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
         }
         State::Rejected => {
             // Recorded before it is told: after a crash it would be sent again, and could be accepted.
-            let told = if book.flush(live).await {
-                with_operation(result, &record)
-            } else {
-                doubt()
-            };
-            live.end(told);
+            if !book.flush(live).await {
+                live.end(doubt());
+            } else if state_of(live) == Some(State::Rejected) {
+                live.end(with_operation(result, &record));
+            }
+            // Else another process has taken it over: whoever waits sees its record.
         }
         State::Claimed | State::Sending => {
             if record.outcome() >= Outcome::Unknown {
                 // Whoever waits goes on waiting, now for the worker.
-                book.release(live, None).await;
+                book.release(live, |_| None).await;
                 return;
             }
             let later = || book.clock().wall().plus(shared.config.resume_after);
-            let due = if live.all_wait() { None } else { Some(later()) };
+            let mut promised = false;
+            let due = |all_wait: bool| {
+                promised = !all_wait;
+                promised.then(later)
+            };
             if !book.release(live, due).await {
                 live.end(doubt());
-            } else if due.is_none() && !live.end_if_all_wait(result) {
-                // Somebody lost patience while this was being recorded, and was told that the work goes on.
-                let _ = book
-                    .step(live, |record| record.progress.due = Some(later()))
-                    .await;
+            } else if state_of(live) == Some(State::Ready)
+                && !promised
+                && !live.end_if_all_wait(result)
+            {
+                // Somebody left while this was being recorded: the work must go on without it.
+                book.promise(live, later()).await;
             }
         }
-        // Another process took it over: whoever waits sees its record.
-        State::Unknown | State::Ready | State::Parked => {}
+        // Another process took it over: it is told what was seen here, and whoever waits sees its record.
+        State::Unknown | State::Ready | State::Parked => {
+            book.flush(live).await;
+        }
     }
+}
+
+fn state_of(live: &Live) -> Option<State> {
+    live.record().map(|record| record.state())
 }
 
 fn with_operation(

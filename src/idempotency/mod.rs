@@ -16,7 +16,7 @@
 //! **Errors.** Before the claim: `KeyRequired`, `KeyReused`, `Invalid`, `JournalUnavailable`, `RateLimited` (too many
 //! live operations): nothing was sent. After it: see above.
 //!
-//! **Cancel safety.** Dropping the future before its first poll does nothing; afterwards the operation goes on.
+//! **Cancel safety.** From the call on, the operation goes on in its own task, whoever drops its future.
 //!
 //! ```
 //! use http::{Request, Response};

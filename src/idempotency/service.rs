@@ -267,7 +267,8 @@ impl Waiting {
         let clock = self.shared.book.clock();
         let live = Arc::clone(&self.live);
         if joined {
-            self.shared.book.hasten(&live).await;
+            let hastened = self.shared.book.hasten(&live);
+            let _ = clock.timeout_at(self.until, hastened).await;
         }
         loop {
             let changed = live.notified();
@@ -284,9 +285,9 @@ impl Waiting {
                 Told::Final(result) => return self.answered(*result),
                 // Nothing can be promised before the claim is durable; the journal's own limits bound this wait.
                 Told::Unclaimed => changed.await,
-                Told::NotYet(error) => {
+                Told::NotYet(_) => {
                     if clock.timeout_at(self.until, changed).await.is_none() {
-                        return self.out_of_patience(error);
+                        return self.out_of_patience();
                     }
                 }
             }
@@ -307,12 +308,19 @@ impl Waiting {
         result
     }
 
-    fn out_of_patience(&mut self, error: Error) -> Result<Response<Payload>, Error> {
+    fn out_of_patience(&mut self) -> Result<Response<Payload>, Error> {
         self.left = true;
+        let book = &self.shared.book;
         // The operation may have ended between the look and now: then its end is what the caller is told.
-        if let Some(ended) = self.shared.book.give_up(&self.live) {
+        if let Some(ended) = book.give_up(&self.live) {
             return ended;
         }
+        // Looked at after leaving: from here on whoever ends the work knows that somebody was told to wait.
+        let error = match self.live.told(book.clock().wall()) {
+            Told::Final(result) => return *result,
+            Told::NotYet(error) => error,
+            Told::Unclaimed => Error::outcome_unknown(self.live.operation()),
+        };
         self.tell(Decision::StillPending);
         Err(error)
     }

@@ -2,6 +2,7 @@
 
 use super::record::{Capability, Record, State, StoredAnswer};
 use crate::clock::Timestamp;
+use crate::outcome::Outcome;
 use std::time::Duration;
 
 /// How doubt is settled. Plain data; see [`Default`] for the numbers and their reasons.
@@ -110,6 +111,12 @@ pub fn next(record: &Record, now: Timestamp, config: &SettleConfig) -> Next {
         State::Ready if now >= record.asked.at.plus(config.resume_for) => {
             Next::Park("nothing happened to it for too long")
         }
+        State::Ready
+            if record.asked.capability == Capability::None
+                && record.outcome() != Outcome::Unsent =>
+        {
+            Next::Park("it may leave only once, and was refused")
+        }
         State::Ready => Next::Resume,
     }
 }
@@ -164,6 +171,12 @@ pub fn after_look(
         } else {
             After::LookAgain(now.plus(backoff))
         };
+    }
+    if record.asked.capability == Capability::Lookup
+        && matches!(record.outcome(), Outcome::Unsent | Outcome::NoEffect)
+    {
+        // It was taken over while it was sent, and then the sender's word came that nothing happened.
+        return After::Resend;
     }
     let closed = record
         .progress

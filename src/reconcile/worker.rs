@@ -62,6 +62,9 @@ impl ReconcileConfig {
     }
 }
 
+/// How long a check waits after the journal failed.
+const TROUBLE: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 struct Shared {
     config: ReconcileConfig,
@@ -234,13 +237,15 @@ impl Reconciler {
                 .await
                 .map(|_| ()),
             Next::TakeOver => {
-                Figures::count(&self.shared.figures.taken_over);
-                let window = settle.settle_window;
+                let (window, owner) = (settle.settle_window, book.owner());
                 book.step(live, |record| {
-                    record.take_over(now, window);
+                    // Its last owner, if it is only slow, sees that it lost the operation.
+                    if record.take_over(now, window) {
+                        record.progress.owner = owner;
+                    }
                 })
                 .await
-                .map(|_| ())
+                .map(|_| Figures::count(&self.shared.figures.taken_over))
             }
             Next::Look => self.look(live).await,
             Next::Resume => self.resume(live, &record).await,
@@ -251,6 +256,10 @@ impl Reconciler {
             // Another step came first, or the journal is down: what is due then says what comes next.
             let why = error.to_string();
             book.tell(&record, 0, Decision::JournalTrouble { why: &why });
+            if matches!(error, JournalError::Unavailable(_)) {
+                // Still in hand, so that it is not taken up again at once.
+                book.clock().sleep(TROUBLE).await;
+            }
         }
     }
 
@@ -259,10 +268,13 @@ impl Reconciler {
         // The lease makes this check ours alone, on every host.
         let record = book.own(live, None).await?;
         Figures::count(&self.shared.figures.looked);
-        let observation = self
-            .guarded(self.shared.hooks.observe(&record, &self.shared.upstream))
-            .await;
-        let observation = observation.unwrap_or_else(|why| Observation::CannotTell { why });
+        let shared = &self.shared;
+        let looking = self.guarded(async { shared.hooks.observe(&record, &shared.upstream).await });
+        let observation = match book.hold(live, looking).await {
+            Some(Ok(observation)) => observation,
+            Some(Err(why)) => Observation::CannotTell { why },
+            None => return Ok(()), // Somebody else may look by now.
+        };
         let found = match &observation {
             Observation::Found(proof) => proof.evidence.as_str(),
             Observation::Absent { scope } => scope.as_str(),
@@ -272,9 +284,9 @@ impl Reconciler {
         let now = book.clock().wall();
         match after_look(&record, observation, now, &book.config().settle) {
             After::Complete(proof) => {
-                Figures::count(&self.shared.figures.found);
                 book.step(live, |record| book.complete(record, proof, now))
                     .await?;
+                Figures::count(&self.shared.figures.found);
             }
             After::Resend => {
                 Figures::count(&self.shared.figures.resent);
@@ -308,11 +320,12 @@ impl Reconciler {
         let request = record.request(HeaderMap::new(), Priority::EventTriggered);
         let result = book.hold(live, self.shared.upstream.send(request)).await;
         let retry_after = match &result {
-            Ok(answer) => answer
+            Some(Ok(answer)) => answer
                 .body()
                 .verdict()
                 .and_then(|verdict| verdict.advice.retry_after()),
-            Err(error) => error.retry_after(),
+            Some(Err(error)) => error.retry_after(),
+            None => None,
         };
         let Some(record) = live.record() else { return };
         let settle = &book.config().settle;
@@ -324,12 +337,12 @@ impl Reconciler {
             .max(retry_after.unwrap_or_default());
         let again = book.clock().wall().plus(backoff);
         match record.state() {
-            State::Claimed | State::Sending if record.outcome() < Outcome::Unknown => {
-                book.release(live, Some(again)).await;
-            }
             State::Claimed | State::Sending => {
-                // Doubt over an attempt that may be open is looked at now: proof may be there already.
-                book.release(live, None).await;
+                // Doubt over an attempt that may be open is looked at now: proof may be there already. What was
+                // answered is not asked again before its time.
+                let open = record.open_until(book.clock().wall()).is_some();
+                let doubt = open && record.outcome() >= Outcome::Unknown;
+                book.release(live, |_| (!doubt).then_some(again)).await;
             }
             // The gate withheld it, or it was never admitted: it stays in doubt.
             State::Unknown => {
@@ -348,7 +361,6 @@ impl Reconciler {
 
     async fn park(&self, live: &Live, why: &'static str) -> Result<(), JournalError> {
         let book = &self.shared.book;
-        Figures::count(&self.shared.figures.parked);
         let now = book.clock().wall();
         let again = now.plus(book.config().settle.parked_interval);
         book.step(live, |record| {
@@ -357,15 +369,18 @@ impl Reconciler {
             }
         })
         .await?;
+        Figures::count(&self.shared.figures.parked);
         Ok(())
     }
 
     async fn acknowledge(&self, live: &Live) -> Result<(), JournalError> {
         let book = &self.shared.book;
         let record = book.own(live, None).await?;
-        let settled = self
-            .guarded(self.shared.hooks.settled(&record, &self.shared.upstream))
-            .await;
+        let shared = &self.shared;
+        let telling = self.guarded(async { shared.hooks.settled(&record, &shared.upstream).await });
+        let Some(settled) = book.hold(live, telling).await else {
+            return Ok(());
+        };
         let now = book.clock().wall();
         let done = match settled {
             Ok(Ok(Settled::Agrees)) => {

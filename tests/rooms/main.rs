@@ -4,7 +4,12 @@
 mod attempt;
 mod cache;
 mod collect;
+mod faulty;
+mod hooks;
+mod house;
 mod idempotency;
+mod journal_down;
+mod owners;
 mod probe;
 mod rate_limit;
 mod reconcile;

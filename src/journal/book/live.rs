@@ -1,6 +1,7 @@
 //! One operation that this process works on or waits for.
 
 use super::super::record::{Record, State};
+use crate::clock::Timestamp;
 use crate::context::OperationId;
 use crate::error::Error;
 use crate::payload::{Payload, ServedFrom};
@@ -26,6 +27,11 @@ pub(super) struct Inside {
     pub(super) record: Option<Record>,
     /// The record holds more than what the journal has acknowledged.
     pub(super) dirty: bool,
+    /// Counts the changes that were made here before they were on record, so that a step knows of those that came
+    /// while it was under way.
+    pub(super) changes: u64,
+    /// This process has ended its work on the record, with this due time, and that is not on record yet.
+    pub(super) released: Option<Option<Timestamp>>,
     /// A task or the worker works on it.
     pub(super) driven: bool,
     /// Somebody left, or was told to wait: the operation must be brought to an end without its callers.
@@ -36,6 +42,19 @@ pub(super) struct Inside {
     pub(super) ended: Option<Result<Response<Payload>, Error>>,
 }
 
+impl Inside {
+    /// The record was changed here; the journal does not know.
+    pub(super) const fn unrecorded(&mut self) {
+        self.dirty = true;
+        self.changes += 1;
+    }
+
+    /// Whether all who asked for the operation still wait for it.
+    pub(super) const fn all_wait(&self) -> bool {
+        !self.told && self.waiting > 0
+    }
+}
+
 /// One operation that this process works on or waits for. Shared by its task, the worker and every joined caller.
 #[derive(Debug)]
 pub struct Live {
@@ -43,6 +62,8 @@ pub struct Live {
     pub(super) key: super::KeyOf,
     inside: Mutex<Inside>,
     pub(super) changed: Notify,
+    /// Held for each step: one at a time.
+    pub(super) turn: tokio::sync::Mutex<()>,
 }
 
 impl Live {
@@ -53,12 +74,15 @@ impl Live {
             inside: Mutex::new(Inside {
                 record,
                 dirty: false,
+                changes: 0,
+                released: None,
                 driven: true,
                 told: false,
                 waiting: 0,
                 ended: None,
             }),
             changed: Notify::new(),
+            turn: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -94,7 +118,7 @@ impl Live {
     #[must_use]
     pub fn end_if_all_wait(&self, result: Result<Response<Payload>, Error>) -> bool {
         let mut inside = self.lock();
-        if inside.told || inside.waiting == 0 {
+        if !inside.all_wait() {
             return false;
         }
         inside.ended = Some(result);
@@ -103,16 +127,17 @@ impl Live {
         true
     }
 
-    /// Whether all who asked for the operation still wait for it.
-    #[must_use]
-    pub fn all_wait(&self) -> bool {
-        let inside = self.lock();
-        !inside.told && inside.waiting > 0
+    /// Nobody works on it any more. Whoever waits for a claim that was never answered learns that it is in doubt.
+    pub(super) fn abandoned(inside: &mut Inside, id: OperationId) {
+        inside.driven = false;
+        if inside.record.is_none() && inside.ended.is_none() {
+            inside.ended = Some(Err(Error::outcome_unknown(id)));
+        }
     }
 
     /// What can be told now.
     #[must_use]
-    pub fn told(&self, now: crate::clock::Timestamp) -> Told {
+    pub fn told(&self, now: Timestamp) -> Told {
         let inside = self.lock();
         if let Some(ended) = &inside.ended {
             return Told::Final(Box::new(ended.clone()));
@@ -123,10 +148,9 @@ impl Live {
             Some(record) if inside.dirty && record.state() == State::Rejected => {
                 Told::NotYet(Error::pending(record.id()))
             }
-            // Whoever works on it is about to say how it ended.
-            Some(record) if inside.driven && record.state() == State::Ready => {
-                Told::NotYet(Error::pending(record.id()))
-            }
+            // Whoever works on it is about to say that nothing happened. Until it has, nobody is promised that the work
+            // goes on: a crash could end it here.
+            Some(record) if inside.driven && is_idle(record) => Told::NotYet(idle(record)),
             Some(record) => told_of(record, now),
         }
     }
@@ -134,22 +158,28 @@ impl Live {
 
 /// What can be told of a record alone.
 #[must_use]
-pub fn told_of(record: &Record, now: crate::clock::Timestamp) -> Told {
+pub fn told_of(record: &Record, now: Timestamp) -> Told {
     let id = record.id();
     match record.state() {
         State::Completed | State::Rejected => Told::Final(Box::new(Ok(replay(record, now)))),
         State::Parked => Told::Final(Box::new(Err(Error::parked(id)))),
         State::Unknown => Told::NotYet(Error::outcome_unknown(id)),
         // Nobody will take it up unless it is asked for again.
-        State::Ready if record.progress.due.is_none() => Told::Final(Box::new(Err(
-            Error::in_flight(id, std::time::Duration::from_millis(100)),
-        ))),
+        State::Ready if is_idle(record) => Told::Final(Box::new(Err(idle(record)))),
         State::Claimed | State::Sending | State::Ready => Told::NotYet(Error::pending(id)),
     }
 }
 
+fn is_idle(record: &Record) -> bool {
+    record.state() == State::Ready && record.progress.due.is_none()
+}
+
+fn idle(record: &Record) -> Error {
+    Error::in_flight(record.id(), std::time::Duration::from_millis(100))
+}
+
 /// The recorded answer, byte for byte, marked as a replay.
-fn replay(record: &Record, now: crate::clock::Timestamp) -> Response<Payload> {
+fn replay(record: &Record, now: Timestamp) -> Response<Payload> {
     let settled = record
         .progress
         .history

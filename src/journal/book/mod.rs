@@ -6,6 +6,7 @@
 //! Cancel safety: a step whose future is dropped is whole in the journal or absent; the next step or the takeover
 //! after the lease finds out which.
 
+mod attempts;
 mod live;
 mod pages;
 mod steps;

@@ -77,8 +77,12 @@ impl Book {
                 return None;
             }
             inside.driven = true;
-            // What was seen here and is not on record yet is worth more than what is.
-            if !inside.dirty {
+            // What was listed some time ago may be older than what is known here, or know less.
+            let newer = inside
+                .record
+                .as_ref()
+                .is_none_or(|known| known.progress.version < record.progress.version);
+            if newer && !inside.dirty {
                 inside.record = Some(record);
             }
             drop(inside);
@@ -102,7 +106,7 @@ impl Book {
 
     /// The one who worked on it is done. What is settled, or waited for by nobody, leaves the book.
     pub(crate) fn put_down(&self, live: &Arc<Live>) {
-        self.settle_page(live, |inside| inside.driven = false);
+        self.settle_page(live, |inside| Live::abandoned(inside, live.id));
         live.changed.notify_waiters();
     }
 

@@ -1,31 +1,26 @@
-//! Every change of a live record.
+//! Every change of a live record, and its way to the journal.
+//!
+//! A change that must be durable before anything follows is a step: one at a time for each live operation, so that
+//! versions follow one another. What is seen of a keyed write's attempts changes the record here at once and is written
+//! with the next step; it is never lost to a step that was under way meanwhile, or to one that came first.
 
-use super::super::record::{Capability, Record, State, StoredAnswer};
-use super::super::{JournalError, Withheld, may_send};
+use super::super::record::{Record, State};
+use super::super::{JournalError, Proof};
 use super::Book;
-use super::live::Live;
+use super::live::{Inside, Live};
 use crate::clock::Timestamp;
-use crate::context::OperationId;
-use crate::error::Error;
 use crate::event::Decision;
-use crate::outcome::{Advice, Outcome, Verdict};
-use std::future::Future;
 use std::time::Duration;
 
-impl Book {
-    /// Runs `work` on a live operation to its end, renewing the lease while it takes.
-    pub(crate) async fn hold<T>(&self, live: &Live, work: impl Future<Output = T>) -> T {
-        tokio::pin!(work);
-        let renew_every = self.inner.config.lease / 3;
-        loop {
-            if let Some(done) = self.inner.clock.timeout(renew_every, &mut work).await {
-                return done;
-            }
-            // A lease that could not be renewed is seen by the gate; what is under way goes on.
-            let _ = self.own(live, None).await;
-        }
-    }
+/// Why a change was not made.
+pub(super) enum NotMade<E> {
+    /// The record, as it is now, does not allow it.
+    Refused(E),
+    /// The journal did not take it, or says so.
+    Journal(JournalError),
+}
 
+impl Book {
     /// Changes the record of a live operation and writes it to the journal. When another step came first, the record
     /// becomes what it is now, and the change is not made.
     pub(crate) async fn step(
@@ -33,41 +28,55 @@ impl Book {
         live: &Live,
         change: impl FnOnce(&mut Record),
     ) -> Result<Record, JournalError> {
-        let Some(mut next) = live.record() else {
-            return Err(JournalError::Missing(live.id));
+        let change = |record: &mut Record| {
+            change(record);
+            Ok::<_, std::convert::Infallible>(())
         };
-        let before = next.state();
-        change(&mut next);
-        next.progress.version += 1;
-        match self.inner.journal.step(&next).await {
-            Ok(()) => {
-                self.note(live, before, &next);
-                let mut inside = live.lock();
-                inside.record = Some(next.clone());
-                inside.dirty = false;
-                drop(inside);
-                live.changed.notify_waiters();
-                if next.progress.due.is_some() {
-                    self.inner.due.notify_one();
-                }
-                Ok(next)
-            }
-            Err(JournalError::Conflict(current)) => {
-                let mut inside = live.lock();
-                inside.record = Some((*current).clone());
-                inside.dirty = false;
-                drop(inside);
-                live.changed.notify_waiters();
-                Err(JournalError::Conflict(current))
-            }
-            Err(error) => Err(error),
+        match self.try_step(live, change).await {
+            Ok((record, ())) => Ok(record),
+            Err(NotMade::Journal(error)) => Err(error),
+            Err(NotMade::Refused(never)) => match never {},
         }
     }
 
-    fn note(&self, live: &Live, before: State, next: &Record) {
-        if before == next.state() && !live.lock().dirty {
-            return;
+    /// A step that the record may refuse when its turn comes.
+    pub(super) async fn try_step<T, E>(
+        &self,
+        live: &Live,
+        change: impl FnOnce(&mut Record) -> Result<T, E>,
+    ) -> Result<(Record, T), NotMade<E>> {
+        let _turn = live.turn.lock().await;
+        let (before, unrecorded, changes, next, made) = {
+            let inside = live.lock();
+            let Some(record) = &inside.record else {
+                return Err(NotMade::Journal(JournalError::Missing(live.id)));
+            };
+            let mut next = record.clone();
+            let made = change(&mut next).map_err(NotMade::Refused)?;
+            next.progress.version += 1;
+            let before = record.state();
+            (before, inside.dirty, inside.changes, next, made)
+        };
+        match self.inner.journal.step(&next).await {
+            Ok(()) => {
+                if before != next.state() || unrecorded {
+                    self.tell_moved(&next);
+                }
+                self.adopt(live, next.clone(), Some(changes));
+                if next.progress.due.is_some() {
+                    self.inner.due.notify_one();
+                }
+                Ok((next, made))
+            }
+            Err(JournalError::Conflict(current)) => {
+                self.adopt(live, (*current).clone(), None);
+                Err(NotMade::Journal(JournalError::Conflict(current)))
+            }
+            Err(error) => Err(NotMade::Journal(error)),
         }
+    }
+
+    fn tell_moved(&self, next: &Record) {
         if let Some(step) = next.progress.history.last() {
             let decision = Decision::Moved {
                 from: step.from.as_str(),
@@ -78,110 +87,64 @@ impl Book {
         }
     }
 
-    /// Takes (or renews) the operation for this process; the step is durable when this resolves.
-    pub(crate) async fn own(
-        &self,
-        live: &Live,
-        state: Option<State>,
-    ) -> Result<Record, JournalError> {
-        let now = self.inner.clock.wall();
-        let (owner, lease) = (self.inner.owner, self.inner.config.lease);
-        self.step(live, |record| {
-            if let Some(state) = state {
-                // Whoever asks has looked at the state; a step that does not exist leaves it as it is.
-                let _ = record.step(state, now, "taken up again", "owner");
+    /// The journal has `current`. What was seen here and is not in it yet is added to it: since `changes` where the
+    /// step was ours, else everything that was not on record.
+    fn adopt(&self, live: &Live, current: Record, changes: Option<u64>) {
+        let mut contradicted = None;
+        {
+            let mut inside = live.lock();
+            let missing = match changes {
+                Some(changes) => inside.changes != changes,
+                None => inside.dirty,
+            };
+            let known = current.progress.contradicted;
+            let ours = inside.record.replace(current).filter(|_| missing);
+            inside.dirty = ours.is_some_and(|ours| self.catch_up(&mut inside, &ours));
+            if !inside.dirty {
+                inside.released = None;
             }
-            record.progress.owner = owner;
-            record.progress.lease_until = now.plus(lease);
-            record.progress.due = Some(now.plus(lease));
-        })
-        .await
+            if let Some(record) = &inside.record
+                && record.progress.contradicted
+                && !known
+            {
+                contradicted = Some(record.clone());
+            }
+        }
+        if let Some(record) = contradicted {
+            self.tell_contradiction(&record, 0);
+        }
+        live.changed.notify_waiters();
     }
 
-    /// The gate: puts an attempt on record, if one may leave now. What must be durable before the first byte is.
-    ///
-    /// # Errors
-    /// [`Withheld`] inside an `Unsent` error where it may not leave; [`Error::JournalUnavailable`] where the journal
-    /// did not take the step.
-    pub async fn begin_attempt(&self, id: OperationId, bound: Duration) -> Result<u32, Error> {
-        let Some(live) = self.pages().by_id.get(&id).cloned() else {
-            return Err(withheld(Withheld::NotOwner));
-        };
-        let Some(record) = live.record() else {
-            return Err(withheld(Withheld::NotOwner));
+    /// Adds what this process saw to the record that the journal has. Returns whether anything was new.
+    fn catch_up(&self, inside: &mut Inside, ours: &Record) -> bool {
+        let released = inside.released;
+        let Some(record) = inside.record.as_mut() else {
+            return false;
         };
         let now = self.inner.clock.wall();
-        let config = &self.inner.config;
-        if let Err(why) = may_send(&record, self.inner.owner, now, bound, config.lease_margin) {
-            self.tell(&record, 0, Decision::Withheld { why: why.as_str() });
-            return Err(withheld(why));
+        let mut changed = record.absorb(ours, now);
+        // A step of ours that seemed to fail and came first: the work on it is over all the same.
+        let still_ours = record.progress.owner == self.inner.owner;
+        if let Some(due) = released
+            && still_ours
+            && matches!(record.state(), State::Claimed | State::Sending)
+        {
+            record.release(now, due);
+            changed = true;
         }
-        let settles = now.plus(bound).plus(config.settle.settle_window);
-        let keyed = matches!(record.asked.capability, Capability::Keyed { .. });
-        if keyed && record.state() == State::Sending {
-            // Durable as "sending" already: a crash is settled as if this attempt had left.
-            let mut inside = live.lock();
-            inside.dirty = true;
-            return match inside.record.as_mut() {
-                Some(record) => record
-                    .begin_attempt(self.inner.owner, now, settles)
-                    .map_err(|_| withheld(Withheld::Settled)),
-                None => Err(withheld(Withheld::NotOwner)),
-            };
-        }
-        let mut number = Err(withheld(Withheld::Settled));
-        let stepped = self
-            .step(&live, |record| {
-                if let Ok(begun) = record.begin_attempt(self.inner.owner, now, settles) {
-                    number = Ok(begun);
-                }
-            })
-            .await;
-        match stepped {
-            Ok(_) => number,
-            Err(JournalError::Conflict(_)) => Err(withheld(Withheld::NotOwner)),
-            Err(error) => Err(Error::journal_unavailable(error)),
-        }
-    }
-
-    /// Adds the end of an attempt. For a write that is not `Keyed` the end is durable when this resolves (or its
-    /// recording goes on in the background, if the journal is down).
-    pub async fn end_attempt(
-        &self,
-        id: OperationId,
-        number: u32,
-        verdict: Verdict,
-        answer: Option<StoredAnswer>,
-    ) {
-        let Some(live) = self.pages().by_id.get(&id).cloned() else {
-            return;
-        };
-        let now = self.inner.clock.wall();
-        let window = self.inner.config.settle.settle_window;
-        let (keyed, contradicted) = {
-            let mut inside = live.lock();
-            inside.dirty = true;
-            let Some(record) = inside.record.as_mut() else {
-                return;
-            };
-            let contradicted =
-                record.end_attempt(self.inner.owner, number, now, verdict, window, answer);
+        if changed {
             self.schedule_acknowledgement(record, now);
-            (
-                matches!(record.asked.capability, Capability::Keyed { .. }),
-                contradicted,
-            )
-        };
-        if contradicted && let Some(record) = live.record() {
-            let what = "the upstream applied what is on record as settled otherwise";
-            self.tell(&record, number, Decision::Drift { what });
         }
-        if !keyed {
-            self.flush(&live).await;
-        }
+        changed
     }
 
-    fn schedule_acknowledgement(&self, record: &mut Record, now: Timestamp) {
+    pub(super) fn tell_contradiction(&self, record: &Record, attempt: u32) {
+        let what = "the upstream applied what is on record as settled otherwise";
+        self.tell(record, attempt, Decision::Drift { what });
+    }
+
+    pub(super) fn schedule_acknowledgement(&self, record: &mut Record, now: Timestamp) {
         if record.state().is_final() && !record.progress.acknowledged {
             match self.inner.config.acknowledge_after {
                 Some(after) => record.progress.due = Some(now.plus(after)),
@@ -194,7 +157,7 @@ impl Book {
     }
 
     /// Completes an operation by proof found in a look-up.
-    pub(crate) fn complete(&self, record: &mut Record, proof: super::super::Proof, now: Timestamp) {
+    pub(crate) fn complete(&self, record: &mut Record, proof: Proof, now: Timestamp) {
         if record
             .step(State::Completed, now, &proof.evidence, "worker")
             .is_ok()
@@ -204,20 +167,43 @@ impl Book {
         }
     }
 
-    /// Ends the work of this process on what is not final; see [`Record::release`]. Durable when this resolves to `true`.
-    pub(crate) async fn release(&self, live: &Live, due: Option<Timestamp>) -> bool {
+    /// Ends the work of this process on what is not final; see [`Record::release`]. `due` is told whether all who asked
+    /// still wait, at the moment from which nobody is promised anything else. Resolves to `true` once what is known
+    /// here is on record; whose the record is then, the record says.
+    pub(crate) async fn release(
+        &self,
+        live: &Live,
+        due: impl FnOnce(bool) -> Option<Timestamp>,
+    ) -> bool {
         let now = self.inner.clock.wall();
         {
             let mut inside = live.lock();
+            let due = due(inside.all_wait());
             let Some(record) = inside.record.as_mut() else {
                 return false;
             };
             record.release(now, due);
-            inside.dirty = true;
+            inside.released = Some(due);
+            inside.unrecorded();
         }
         let flushed = self.flush(live).await;
         live.changed.notify_waiters();
         flushed
+    }
+
+    /// Makes sure that the worker takes a `Ready` operation up again, for somebody who left while it became that.
+    pub(crate) async fn promise(&self, live: &Live, due: Timestamp) -> bool {
+        {
+            let mut inside = live.lock();
+            inside.told = true;
+            if let Some(record) = inside.record.as_mut()
+                && record.state() == State::Ready
+            {
+                record.progress.due = Some(due);
+                inside.unrecorded();
+            }
+        }
+        self.flush(live).await
     }
 
     /// Writes what the journal does not have yet. Tries again for about a lease's time; what then is not on record is
@@ -228,13 +214,12 @@ impl Book {
             if !live.lock().dirty {
                 return true;
             }
-            let ours = live.record();
             match self.step(live, |_| {}).await {
-                Ok(_) => return true,
-                Err(JournalError::Conflict(_)) => self.absorb(live, ours),
+                // What came in between is written by the next turn.
+                Ok(_) | Err(JournalError::Conflict(_)) => {}
                 Err(JournalError::Missing(_)) => return false,
                 Err(JournalError::Unavailable(_)) => {
-                    if let Some(record) = ours {
+                    if let Some(record) = live.record() {
                         let why = "an end could not be recorded yet";
                         self.tell(&record, 0, Decision::JournalTrouble { why });
                     }
@@ -243,38 +228,28 @@ impl Book {
                 }
             }
         }
-        false
-    }
-
-    /// Another process took the operation over: what was seen here is added to its record, whoever owns it.
-    fn absorb(&self, live: &Live, ours: Option<Record>) {
-        let Some(ours) = ours else { return };
-        let mut inside = live.lock();
-        if let Some(current) = inside.record.as_mut() {
-            let now = self.inner.clock.wall();
-            let changed = current.absorb(&ours, now);
-            self.schedule_acknowledgement(current, now);
-            inside.dirty = changed;
-        }
+        !live.lock().dirty
     }
 
     /// Makes the check of an operation in doubt due now; for a caller that asks again.
     pub(crate) async fn hasten(&self, live: &Live) {
         let now = self.inner.clock.wall();
-        let waits = !live.lock().driven
-            && live.record().is_some_and(|record| {
-                matches!(record.state(), State::Unknown | State::Ready)
-                    && record.progress.due.is_some_and(|due| due > now)
-            });
-        if waits {
-            // Should the step fail, the check is made when it was due anyway.
-            let _ = self
-                .step(live, |record| record.progress.due = Some(now))
-                .await;
+        let waits = |record: &Record| {
+            matches!(record.state(), State::Unknown | State::Ready)
+                && record.progress.due.is_some_and(|due| due > now)
+        };
+        if live.lock().driven || !live.record().is_some_and(|record| waits(&record)) {
+            return;
         }
+        // Should the step fail, the check is made when it was due anyway.
+        let _ = self
+            .try_step(live, |record| {
+                if !waits(record) {
+                    return Err(());
+                }
+                record.progress.due = Some(now);
+                Ok(())
+            })
+            .await;
     }
-}
-
-fn withheld(why: Withheld) -> Error {
-    Error::upstream(why, Verdict::closed(Outcome::Unsent, Advice::Stop))
 }

@@ -513,7 +513,7 @@ impl Record {
                 self.progress.due = Some(at);
             }
             Outcome::Rejected
-                if self.progress.state == State::Sending
+                if matches!(self.progress.state, State::Sending | State::Unknown)
                     && self
                         .step(State::Rejected, at, "the upstream refused it", "gate")
                         .is_ok() =>
@@ -526,7 +526,7 @@ impl Record {
         false
     }
 
-    /// Adds what another process saw of its own attempts to the record as it is now, whoever owns it. Returns whether
+    /// Adds what a process saw of its own attempts to the record as it is now, whoever owns it. Returns whether
     /// anything was new.
     pub fn absorb(&mut self, seen: &Self, at: Timestamp) -> bool {
         let mut changed = false;
@@ -543,28 +543,39 @@ impl Record {
             }
             changed = true;
         }
-        if changed && self.outcome() == Outcome::Applied && self.state() != State::Completed {
-            if self
-                .step(State::Completed, at, "a late answer proves it", "gate")
-                .is_ok()
-            {
-                self.answer.clone_from(&seen.answer);
-            } else {
-                self.progress.contradicted = true;
-            }
+        if !changed {
+            return false;
         }
-        changed
+        let why = match (self.outcome(), self.state()) {
+            (Outcome::Applied, state) if state != State::Completed => "a late answer proves it",
+            (Outcome::Rejected, State::Sending | State::Unknown) => "a late answer refuses it",
+            _ => return true,
+        };
+        let proven = self.outcome() == Outcome::Applied;
+        let next = if proven {
+            State::Completed
+        } else {
+            State::Rejected
+        };
+        if self.step(next, at, why, "gate").is_ok() {
+            self.answer.clone_from(&seen.answer);
+            self.progress.due = Some(at);
+        } else {
+            self.progress.contradicted |= proven;
+        }
+        true
     }
 
     /// Ends the work of this process on the operation: what is not final becomes `Unknown` (in doubt), or `Ready`
-    /// (provably nothing happened). `due` is when the worker takes a `Ready` one up again, if anyone was told to wait.
+    /// (provably nothing happened). `due` is when the worker goes on with it: with doubt at once if it is `None`, with a
+    /// `Ready` one only if anyone was told to wait.
     pub fn release(&mut self, at: Timestamp, due: Option<Timestamp>) {
         if !matches!(self.progress.state, State::Claimed | State::Sending) {
             return;
         }
         let (next, why, due) = match self.outcome() {
             Outcome::Unsent | Outcome::NoEffect => (State::Ready, "nothing happened", due),
-            _ => (State::Unknown, "no proof either way", Some(at)),
+            _ => (State::Unknown, "no proof either way", due.or(Some(at))),
         };
         // Both steps exist from `Claimed` and from `Sending`.
         if self.step(next, at, why, "owner").is_ok() {
@@ -597,8 +608,10 @@ impl Record {
         if keyed || progress.attempts.is_empty() {
             let number = progress
                 .attempts
-                .last()
-                .map_or(1, |last| last.number.saturating_add(1));
+                .iter()
+                .map(|attempt| attempt.number)
+                .max()
+                .map_or(1, |last| last.saturating_add(1));
             let (owner, started) = (progress.owner, self.sending_since());
             self.progress.attempts.push(Attempt {
                 number,
