@@ -8,6 +8,7 @@
 
 mod live;
 mod pages;
+mod settled;
 mod steps;
 mod tasks;
 
@@ -94,6 +95,7 @@ struct Inner {
     pages: Mutex<Pages>,
     due: Notify,
     tasks: Tasks,
+    settled: settled::OnSettled,
 }
 
 /// See the module. Clones share everything.
@@ -126,6 +128,7 @@ impl Book {
                 pages: Mutex::default(),
                 due: Notify::new(),
                 tasks: Tasks::default(),
+                settled: settled::OnSettled::default(),
             }),
         })
     }

@@ -63,7 +63,7 @@ impl Book {
             pages.by_id.remove(&live.id);
             pages.by_id.insert(record.id(), Arc::clone(live));
         }
-        live.lock().record = Some(record);
+        live.lock().found(record);
         drop(pages);
         live.changed.notify_waiters();
     }

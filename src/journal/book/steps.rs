@@ -46,6 +46,7 @@ impl Book {
                 inside.record = Some(next.clone());
                 inside.dirty = false;
                 drop(inside);
+                self.tell_end(live);
                 live.changed.notify_waiters();
                 if next.progress.due.is_some() {
                     self.inner.due.notify_one();
@@ -57,6 +58,7 @@ impl Book {
                 inside.record = Some((*current).clone());
                 inside.dirty = false;
                 drop(inside);
+                self.tell_end(live);
                 live.changed.notify_waiters();
                 Err(JournalError::Conflict(current))
             }
@@ -172,7 +174,9 @@ impl Book {
                 contradicted,
             )
         };
+        self.tell_end(&live);
         if contradicted && let Some(record) = live.record() {
+            self.tell_end_again(&live);
             let what = "the upstream applied what is on record as settled otherwise";
             self.tell(&record, number, Decision::Drift { what });
         }
