@@ -37,17 +37,17 @@ use crate::cache::{CacheConfig, CacheHandle, CacheLayer, CacheRules, GetRules};
 use crate::classify::{Classify, HttpClassify};
 use crate::clock::Clock;
 use crate::collect::{Edge, EdgeLayer, WholeLayer};
-use crate::context::{MarkedTenant, OperationId, Tenant, TenantOf};
+use crate::context::{MarkedTenant, OperationId, Priority, Tenant, TenantOf};
 use crate::error::{BoxError, Error, InvalidConfig};
 use crate::event::{Observer, Tracing};
 use crate::idempotency::{IdempotencyConfig, IdempotencyLayer, KeyHeader, Writes};
-use crate::journal::{Book, BookConfig, BoxFuture, Journal, Record};
+use crate::journal::{Book, BookConfig, BoxFuture, Journal, Record, State};
 use crate::payload::Payload;
 use crate::random::Random;
 use crate::rate_limit::{ClassOf, OneClass, RateLimitConfig, RateLimitHandle, RateLimitLayer};
 use crate::reconcile::{Hooks, NoHooks, ReconcileConfig, Reconciler, Upstream};
 use crate::retry::{RetryConfig, RetryLayer};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -218,19 +218,39 @@ where
             self.random.clone(),
             Arc::clone(&self.observer),
         )?;
+        let cache = self.cache()?;
+        let book = match &cache {
+            Some(cache) => book.with_settled(invalidation(cache.handle(), &self.cache_rules)),
+            None => book,
+        };
         let (lower, limits) = self.lower(&book)?;
         let upstream = Upstream::new(lower.clone());
         let hooks = Arc::clone(&self.hooks);
         let reconciler = Reconciler::new(self.config.reconcile, book.clone(), upstream, hooks)?;
-        let (upper, cache) = self.upper(lower, &book)?;
+        let upper = self.upper(lower, &book, cache.as_ref())?;
         reconciler.start();
         Ok(Stack {
             edge: EdgeLayer::new(self.config.request_limit)?.layer(upper),
             book,
             reconciler,
             limits,
-            cache,
+            cache: cache.map(|cache| cache.handle()),
         })
+    }
+
+    fn cache(&self) -> Result<Option<CacheLayer>, InvalidConfig> {
+        let Some(config) = self.config.cache.clone() else {
+            return Ok(None);
+        };
+        let cache = CacheLayer::new(config)
+            .map_err(|invalid| invalid.within("cache"))?
+            .with_clock(self.clock)
+            .with_random(self.random.clone())
+            .with_rules(Arc::clone(&self.cache_rules))
+            .with_tenant_of(Arc::clone(&self.tenant_of))
+            .with_classify(Arc::clone(&self.classify))
+            .with_observer(Arc::clone(&self.observer));
+        Ok(Some(cache))
     }
 
     /// `retry ..= transport`: what the worker sends through too.
@@ -241,12 +261,14 @@ where
             .with_book(book.clone())
             .with_clock(self.clock)
             .with_observer(Arc::clone(&self.observer));
-        let rate_limit = RateLimitLayer::new(self.config.rate_limit.clone())?
+        let rate_limit = RateLimitLayer::new(self.config.rate_limit.clone())
+            .map_err(|invalid| invalid.within("rate_limit"))?
             .with_clock(self.clock)
             .with_tenant_of(Arc::clone(&self.tenant_of))
             .with_classes(Arc::clone(&self.classes))
             .with_observer(Arc::clone(&self.observer));
-        let retry = RetryLayer::new(self.config.retry)?
+        let retry = RetryLayer::new(self.config.retry)
+            .map_err(|invalid| invalid.within("retry"))?
             .with_clock(self.clock)
             .with_random(self.random.clone())
             .with_classify(Arc::clone(&self.classify))
@@ -263,7 +285,8 @@ where
         &self,
         lower: Erased,
         book: &Book,
-    ) -> Result<(Erased, Option<CacheHandle>), InvalidConfig> {
+        cache: Option<&CacheLayer>,
+    ) -> Result<Erased, InvalidConfig> {
         let idempotency = IdempotencyLayer::new(self.config.idempotency.clone(), book.clone())?
             .with_writes(Arc::clone(&self.writes))
             .with_tenant_of(Arc::clone(&self.tenant_of))
@@ -271,22 +294,37 @@ where
             .with_observer(Arc::clone(&self.observer))
             .with_gate_below()
             .layer(lower);
-        let Some(config) = self.config.cache.clone() else {
-            return Ok((BoxCloneSyncService::new(idempotency), None));
-        };
-        let cache = CacheLayer::new(config)?
-            .with_clock(self.clock)
-            .with_random(self.random.clone())
-            .with_rules(Arc::clone(&self.cache_rules))
-            .with_tenant_of(Arc::clone(&self.tenant_of))
-            .with_classify(Arc::clone(&self.classify))
-            .with_observer(Arc::clone(&self.observer));
-        let handle = cache.handle();
-        let upper = cache.layer(idempotency);
-        Ok((
-            BoxCloneSyncService::new(upper.map_err(Error::from_inner)),
-            Some(handle),
-        ))
+        Ok(match cache {
+            Some(cache) => {
+                BoxCloneSyncService::new(cache.layer(idempotency).map_err(Error::from_inner))
+            }
+            None => BoxCloneSyncService::new(idempotency),
+        })
+    }
+}
+
+/// What a settled operation makes of the cache. Its caller may have left long ago, or a process before this one: then the
+/// cache saw no write end, and keeps what was read before the effect.
+fn invalidation(
+    cache: CacheHandle,
+    rules: &Arc<dyn CacheRules>,
+) -> impl Fn(&Record) + Send + Sync + use<> {
+    let rules = Arc::clone(rules);
+    move |record| {
+        if record.state() == State::Rejected && !record.progress.contradicted {
+            return;
+        }
+        let tenant = record.asked.tenant.as_str();
+        let request = record.request(HeaderMap::new(), Priority::Scheduled);
+        let mut named = false;
+        rules.entities(&request, &mut |entity| {
+            named = true;
+            cache.invalidate(tenant, entity);
+        });
+        // A write that names nothing may have changed anything.
+        if !named {
+            cache.invalidate_tenant(tenant);
+        }
     }
 }
 
@@ -313,7 +351,7 @@ impl Stack {
             writes: Arc::new(KeyHeader::new()),
             tenant_of: Arc::new(MarkedTenant),
             classes: Arc::new(OneClass),
-            cache_rules: Arc::new(GetRules::default()),
+            cache_rules: Arc::new(GetRules),
             hooks: Arc::new(NoHooks),
             observer: Arc::new(Tracing),
             clock: Clock::system(),

@@ -63,7 +63,7 @@ impl Book {
             pages.by_id.remove(&live.id);
             pages.by_id.insert(record.id(), Arc::clone(live));
         }
-        live.lock().record = Some(record);
+        live.lock().found(record);
         drop(pages);
         live.changed.notify_waiters();
     }
@@ -83,7 +83,7 @@ impl Book {
                 .as_ref()
                 .is_none_or(|known| known.progress.version < record.progress.version);
             if newer && !inside.dirty {
-                inside.record = Some(record);
+                inside.found(record);
             }
             drop(inside);
             return Some(Arc::clone(live));
