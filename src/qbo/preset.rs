@@ -10,6 +10,7 @@ use crate::error::InvalidConfig;
 use crate::rate_limit::Quota;
 use crate::stack::{Stack, StackBuilder};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is set for QuickBooks Online before anything of yours.
 ///
@@ -68,6 +69,9 @@ impl Qbo {
             .configure(|config| {
                 config.rate_limit.quotas = quotas;
                 config.rate_limit.pause = THROTTLE_PAUSE;
+                // A slot is held while its call may still run. QBO ends any request after 120 s (facts 1, A): unlike an
+                // effect, which may be queued behind that, nothing counts against its limits for longer.
+                config.rate_limit.settle_window = Duration::from_secs(130);
             }))
     }
 }
