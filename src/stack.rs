@@ -22,10 +22,10 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let transport = service_fn(|_: Request<Payload>| async {
-//!     Ok::<_, std::io::Error>(Response::new(Full::from("paid")))
+//!     Ok::<_, std::io::Error>(Response::new(Full::<bytes::Bytes>::from("paid")))
 //! });
 //! let stack = Stack::builder(transport).journal(Arc::new(MemoryJournal::new())).build()?;
-//! let pay = Request::post("http://upstream/pay").header("idempotency-key", "bill-7").body(Full::from("{}"))?;
+//! let pay = Request::post("http://upstream/pay").header("idempotency-key", "bill-7").body(Full::<bytes::Bytes>::from("{}"))?;
 //! let answer = stack.clone().oneshot(pay).await?;
 //! assert_eq!(answer.body().bytes(), "paid");
 //! stack.shutdown(std::time::Duration::from_secs(5)).await;

@@ -1,6 +1,6 @@
 //! The durable record of operations; also the work list of reconciliation.
 //!
-//! Deciding is pure: [`record`] is the state machine, [`may_send`] the one question before every byte, [`settle`] what
+//! Deciding is pure: [`record`] is the state machine, [`may_send`] the one question before every byte, `settle` what
 //! follows from doubt. A [`Journal`] only keeps records: it claims, replaces by compare-and-swap, and lists what is due.
 //! [`Book`] is what the rooms share: the operations that this process works on, over a journal.
 //!
