@@ -443,3 +443,37 @@ async fn the_readied_service_is_used_and_readiness_is_forwarded() {
     drop(service);
     assert_eq!((counts.calls(), counts.readied()), (3, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_is_missing_below_does_not_open_the_key_again() {
+    for does in [Does::Answers(200), Does::Answers(500), Does::Resets] {
+        let memory = MemoryJournal::new();
+        let (probe, counts) = upstream([does]);
+        let layer = IdempotencyLayer::new(IdempotencyConfig::default(), book(&memory));
+        // Said, but not so: nothing below puts attempts on record.
+        let service = layer.unwrap().with_gate_below().layer(probe);
+        for _ in 0..2 {
+            let _ = service.clone().oneshot(pay("a", "{}")).await;
+        }
+        assert_eq!(counts.calls(), 1, "{does:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_record_proves_is_told_whatever_a_room_between_makes_of_it() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let inner = house.inner.clone();
+    let confused = tower::service_fn(move |request| {
+        let inner = inner.clone();
+        async move {
+            inner.oneshot(request).await?;
+            Err::<Response<Payload>, BoxError>("too late for me".into())
+        }
+    });
+    let service = house.layer.layer(confused);
+    let answer = service.oneshot(pay("a", "{}")).await.unwrap();
+    assert_eq!(answer.body().bytes(), "paid");
+    assert_eq!(counts.calls(), 1);
+}
