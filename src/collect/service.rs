@@ -9,8 +9,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
-use std::pin::pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use tower::ServiceExt;
 use tower_service::Service;
 
 /// The outer edge; see the [room](super).
@@ -44,6 +46,19 @@ enum Broken {
     TooLarge,
     Failed(BoxError),
 }
+
+/// An answer that ended before its end. What its transport says of the rest must not be taken for a word about the
+/// request, which had been sent: so the cause is told in words, and not as a source.
+#[derive(Debug)]
+struct BrokeOff(BoxError);
+
+impl std::fmt::Display for BrokeOff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the answer broke off: {}", self.0)
+    }
+}
+
+impl std::error::Error for BrokeOff {}
 
 async fn whole<B>(body: B, limit: usize) -> Result<Bytes, Broken>
 where
@@ -83,6 +98,17 @@ where
     })
 }
 
+/// What a future resolves to at once; `None` if it has to wait.
+async fn poll_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        Poll::Ready(match Pin::new(&mut future).poll(cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
 impl<S, B> Service<Request<B>> for Edge<S>
 where
     S: Service<Request<Payload>, Response = Response<Payload>> + Clone + Send + 'static,
@@ -106,7 +132,20 @@ where
         let limit = self.limit;
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            let bytes = whole(body, limit).await.map_err(|broken| match broken {
+            let mut reading = pin!(whole(body, limit));
+            // A body that is there goes by the readied service; no place below is held while one is still coming.
+            let bytes = match poll_once(reading.as_mut()).await {
+                Some(bytes) => bytes,
+                None => {
+                    inner = inner.clone();
+                    let bytes = reading.await;
+                    if bytes.is_ok() {
+                        inner.ready().await.map_err(Error::from_inner)?;
+                    }
+                    bytes
+                }
+            };
+            let bytes = bytes.map_err(|broken| match broken {
                 Broken::TooLarge => Error::too_large(Side::Request, limit),
                 // The caller's own body broke: nothing was sent.
                 Broken::Failed(error) => Error::upstream(error, Verdict::UNSENT),
@@ -144,7 +183,7 @@ where
             let bytes = whole(body, limit).await.map_err(|broken| match broken {
                 Broken::TooLarge => Error::too_large(Side::Answer, limit),
                 // A head without its whole body proves nothing.
-                Broken::Failed(error) => Error::upstream(error, Verdict::OPEN),
+                Broken::Failed(error) => Error::upstream(BrokeOff(error), Verdict::OPEN),
             })?;
             Ok(Response::from_parts(head, Payload::new(bytes)))
         })

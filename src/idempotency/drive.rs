@@ -2,10 +2,11 @@
 
 use super::admit::{Existing, existing};
 use super::layer::Shared;
+use crate::classify::Route;
 use crate::context::Priority;
 use crate::error::{BoxError, Error, TimedOut};
-use crate::journal::{Asked, Capability, Claim, Live, Record, State, Told};
-use crate::outcome::Outcome;
+use crate::journal::{Asked, Capability, Claim, Live, Record, State, StoredAnswer, Told};
+use crate::outcome::{Outcome, Verdict};
 use crate::payload::Payload;
 use http::{HeaderMap, Request, Response};
 use std::sync::Arc;
@@ -119,29 +120,27 @@ where
 {
     let book = &shared.book;
     let call = async {
+        let route = shared.classify.route(&request);
         if shared.gated_below {
-            return inner.call(request).await.map_err(Error::from_inner);
+            let before = sends(live);
+            let (result, verdict) = judge(shared, route, inner.call(request).await);
+            if sends(live) == before && verdict.outcome > Outcome::NoEffect {
+                // It may have been sent past a gate that is not there: better doubt than a second send.
+                let number = book.begin_attempt(live.operation(), Duration::ZERO).await?;
+                record(shared, live, number, &result, verdict).await;
+            }
+            return result;
         }
         let number = book
             .begin_attempt(live.operation(), shared.config.attempt_bound)
             .await?;
-        let route = shared.classify.route(&request);
         let limit = shared.config.attempt_bound;
         let answered = book.clock().timeout(limit, inner.call(request)).await;
         let (result, verdict) = match answered {
             Some(result) => judge(shared, route, result),
             None => judge::<BoxError>(shared, route, Err(Box::new(TimedOut { after: limit }))),
         };
-        let answer = result
-            .as_ref()
-            .ok()
-            .map(|answer| crate::journal::StoredAnswer {
-                status: answer.status().as_u16(),
-                headers: content_type(answer),
-                body: answer.body().bytes().clone(),
-            });
-        book.end_attempt(live.operation(), number, verdict, answer)
-            .await;
+        record(shared, live, number, &result, verdict).await;
         result
     };
     match book.hold(live, call).await {
@@ -151,11 +150,35 @@ where
     }
 }
 
+/// How many attempts are on record.
+fn sends(live: &Live) -> usize {
+    live.record()
+        .map_or(0, |record| record.progress.attempts.len())
+}
+
+/// Puts the end of an attempt of this room on record.
+async fn record(
+    shared: &Shared,
+    live: &Live,
+    number: u32,
+    result: &Result<Response<Payload>, Error>,
+    verdict: Verdict,
+) {
+    let answer = result.as_ref().ok().map(|answer| StoredAnswer {
+        status: answer.status().as_u16(),
+        headers: content_type(answer),
+        body: answer.body().bytes().clone(),
+    });
+    let book = &shared.book;
+    book.end_attempt(live.operation(), number, verdict, answer)
+        .await;
+}
+
 fn judge<E: Into<BoxError>>(
     shared: &Shared,
-    route: crate::classify::Route,
+    route: Route,
     result: Result<Response<Payload>, E>,
-) -> (Result<Response<Payload>, Error>, crate::outcome::Verdict) {
+) -> (Result<Response<Payload>, Error>, Verdict) {
     match result {
         Ok(answer) => {
             let verdict = answer.body().verdict().unwrap_or_else(|| {
@@ -171,7 +194,15 @@ fn judge<E: Into<BoxError>>(
         Err(error) => {
             let error: BoxError = error.into();
             let verdict = shared.classify.error(route, &*error);
-            (Err(Error::upstream(error, verdict)), verdict)
+            let error = match Error::upstream(error, verdict) {
+                // An inner room judged without knowing what is safe.
+                Error::Upstream(mut upstream) => {
+                    upstream.verdict = verdict;
+                    Error::Upstream(upstream)
+                }
+                other => other,
+            };
+            (Err(error), verdict)
         }
     }
 }
@@ -196,17 +227,22 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
     match record.state() {
         State::Completed => {
             // Told before it is recorded: should a crash forget it, settling finds the same proof again.
-            live.end(with_operation(result, &record));
+            if outcome_of(&result) == Outcome::Applied {
+                live.end(with_operation(result, &record));
+            }
+            // Else the record is told: it knows better than whatever stands between.
             book.flush(live).await;
         }
         State::Rejected => {
             // Recorded before it is told: after a crash it would be sent again, and could be accepted.
             if !book.flush(live).await {
                 live.end(doubt());
-            } else if state_of(live) == Some(State::Rejected) {
+            } else if state_of(live) == Some(State::Rejected)
+                && outcome_of(&result) == Outcome::Rejected
+            {
                 live.end(with_operation(result, &record));
             }
-            // Else another process has taken it over: whoever waits sees its record.
+            // Else the record is told, also where another process has taken it over.
         }
         State::Claimed | State::Sending => {
             if record.outcome() >= Outcome::Unknown {
@@ -234,6 +270,16 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
         State::Unknown | State::Ready | State::Parked => {
             book.flush(live).await;
         }
+    }
+}
+
+fn outcome_of(result: &Result<Response<Payload>, Error>) -> Outcome {
+    match result {
+        Ok(answer) => answer
+            .body()
+            .verdict()
+            .map_or(Outcome::Unknown, |verdict| verdict.outcome),
+        Err(error) => error.outcome(),
     }
 }
 

@@ -1,18 +1,25 @@
 //! Facts about `idempotency`, alone and over the gate.
 
+use super::faulty::FaultyJournal;
+use super::house::{
+    Does, KEYED, Plan, kind, millis, on_record, pay_within, seconds, state, upstream,
+};
 use super::probe::Probe;
 use http::{Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 use tower_sturdy::BoxError;
 use tower_sturdy::clock::{Clock, Timestamp};
-use tower_sturdy::error::Kind;
+use tower_sturdy::context::Context;
+use tower_sturdy::error::{Error, Kind};
 use tower_sturdy::event::Tracing;
-use tower_sturdy::idempotency::{IdempotencyConfig, IdempotencyLayer};
-use tower_sturdy::journal::{Book, BookConfig, MemoryJournal};
+use tower_sturdy::idempotency::{IdempotencyConfig, IdempotencyLayer, KeyHeader, Writes};
+use tower_sturdy::journal::{Book, BookConfig, Capability, MemoryJournal, State};
+use tower_sturdy::outcome::Outcome;
 use tower_sturdy::payload::{Payload, ServedFrom};
 use tower_sturdy::random::Random;
+use tower_sturdy::reconcile::NoHooks;
 
 fn book(journal: &MemoryJournal) -> Book {
     let clock = Clock::anchored(Timestamp::from_millis(1_000_000));
@@ -113,5 +120,360 @@ async fn a_lost_answer_is_doubt_and_the_key_is_never_sent_again_by_a_caller() {
         let error = service.clone().oneshot(pay("a", "{}")).await.unwrap_err();
         assert_eq!(error.kind(), Kind::OutcomeUnknown);
     }
+    assert_eq!(counts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_caller_does_not_lose_the_write() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let call = tokio::spawn(house.service.clone().oneshot(pay("a", "{}")));
+    tokio::time::sleep(millis(100)).await;
+    call.abort();
+    tokio::time::sleep(seconds(3)).await;
+    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!((counts.calls(), house.book.live()), (1, 0));
+
+    // Also one that was never polled.
+    drop(
+        house
+            .service
+            .clone()
+            .ready()
+            .await
+            .unwrap()
+            .call(pay("b", "{}")),
+    );
+    tokio::time::sleep(seconds(1)).await;
+    assert_eq!(state(&journal.inner, "b").await, State::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_did_nothing_is_told_so_and_the_same_key_starts_again() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Answers(429)]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    house.reconciler.start();
+    let refused = house.service.clone().oneshot(pay("a", "{}")).await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.body().verdict().unwrap().outcome, Outcome::NoEffect);
+    let record = on_record(&journal.inner, "a").await.unwrap();
+    assert_eq!((record.state(), record.progress.due), (State::Ready, None));
+    // Whoever was told so may go away: nothing is sent behind its back.
+    tokio::time::sleep(seconds(10_000)).await;
+    assert_eq!(counts.calls(), 1);
+    let paid = house.service.clone().oneshot(pay("a", "{}")).await.unwrap();
+    assert_eq!(paid.status(), 200);
+    assert_eq!(paid.body().operation(), Some(record.id()));
+    assert_eq!(counts.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_did_nothing_after_its_caller_left_is_sent_again_by_the_worker() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Slowly(429, seconds(1))]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    house.reconciler.start();
+    assert_eq!(
+        kind(house.service.clone().oneshot(pay("a", "{}")).await),
+        Kind::Pending
+    );
+    tokio::time::sleep(seconds(30)).await;
+    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(counts.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_caller_was_promised_holds_though_another_starts_it_again_in_vain() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Slowly(429, seconds(1)), Does::Answers(429)]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    assert_eq!(
+        kind(house.service.clone().oneshot(pay("a", "{}")).await),
+        Kind::Pending
+    );
+    tokio::time::sleep(seconds(2)).await;
+    assert_eq!(
+        kind(house.service.clone().oneshot(pay("a", "{}")).await),
+        Kind::Pending
+    );
+    house.reconciler.start();
+    tokio::time::sleep(seconds(60)).await;
+    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(counts.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_joined_caller_waits_with_its_own_patience() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let started = tokio::time::Instant::now();
+    let patient = tokio::spawn(house.service.clone().oneshot(pay_within("a", seconds(5))));
+    tokio::time::sleep(millis(100)).await;
+    assert_eq!(
+        kind(house.service.clone().oneshot(pay("a", "{}")).await),
+        Kind::Pending
+    );
+    assert_eq!(started.elapsed(), millis(400));
+    assert_eq!(patient.await.unwrap().unwrap().body().bytes(), "paid");
+    assert_eq!(counts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_bounds_the_wait_and_one_that_is_over_sends_nothing() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let started = tokio::time::Instant::now();
+    let by = |deadline| {
+        let mut request = pay("a", "{}");
+        request
+            .extensions_mut()
+            .insert(Context::new().with_deadline(deadline));
+        request
+    };
+    let first = house
+        .service
+        .clone()
+        .oneshot(by(started + millis(50)))
+        .await;
+    assert_eq!(
+        (kind(first), started.elapsed()),
+        (Kind::Pending, millis(50))
+    );
+    let late = house.service.clone().oneshot(by(started)).await;
+    assert_eq!((kind(late), counts.calls()), (Kind::Deadline, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_a_write_is_refused_and_nothing_is_sent() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let without = Request::post("http://upstream/pay")
+        .body(Payload::from("{}"))
+        .unwrap();
+    assert_eq!(
+        kind(house.service.clone().oneshot(without).await),
+        Kind::KeyRequired
+    );
+    let long = house
+        .service
+        .clone()
+        .oneshot(pay(&"k".repeat(256), "{}"))
+        .await
+        .unwrap_err();
+    assert_eq!(long.kind(), Kind::Invalid);
+    assert!(long.to_string().contains("at most 255"), "{long}");
+    let twice = house
+        .service
+        .clone()
+        .oneshot(pay("a", "{\"amount\":1,\"amount\":2}"))
+        .await;
+    assert_eq!(kind(twice), Kind::Invalid);
+    assert_eq!((counts.calls(), journal.inner.len()), (0, 0));
+}
+
+/// Pays bills: one unresolved payment each.
+#[derive(Debug)]
+struct Bills(KeyHeader);
+
+impl Writes for Bills {
+    fn capability(&self, request: &Request<Payload>) -> Capability {
+        self.0.capability(request)
+    }
+
+    fn plant(&self, request: &mut Request<Payload>, key: &str) -> Result<(), Error> {
+        self.0.plant(request, key)
+    }
+
+    fn conflict_key(&self, request: &Request<Payload>) -> Option<String> {
+        Some(request.uri().path().to_owned())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_key_for_the_same_bill_waits_until_the_first_is_settled() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let layer = house
+        .layer
+        .clone()
+        .with_writes(Arc::new(Bills(KeyHeader::new())));
+    let service = layer.layer(house.inner.clone());
+    let first = service.clone().oneshot(pay("a", "{}")).await.unwrap_err();
+    let second = service.clone().oneshot(pay("b", "{}")).await.unwrap_err();
+    assert_eq!(second.kind(), Kind::InFlight);
+    assert_eq!(
+        second.operation(),
+        first.operation(),
+        "it names the one that is under way"
+    );
+    assert_eq!(counts.calls(), 1);
+    tokio::time::sleep(seconds(3)).await;
+    // What then happens to the bill is the caller's decision: the promise is per key.
+    service.oneshot(pay("b", "{}")).await.unwrap();
+    assert_eq!(counts.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_forgets_refuses_writes_that_only_it_protects_unless_accepted_by_name() {
+    for (capability, accept, taken) in [
+        (Capability::Lookup, false, false),
+        (Capability::None, false, false),
+        (Capability::Lookup, true, true),
+        (Capability::None, true, true),
+        (KEYED, false, true),
+    ] {
+        let (probe, counts) = upstream([]);
+        let config = IdempotencyConfig {
+            accept_volatile: accept,
+            ..IdempotencyConfig::default()
+        };
+        let writes = KeyHeader::new().with_capability(capability);
+        let layer = IdempotencyLayer::new(config, book(&MemoryJournal::new())).unwrap();
+        let service = layer.with_writes(Arc::new(writes)).layer(probe);
+        let told = service.oneshot(pay("a", "{}")).await;
+        assert_eq!(told.is_ok(), taken, "{capability:?} {accept}");
+        assert_eq!(counts.calls(), usize::from(taken));
+        if let Err(error) = told {
+            assert!(error.to_string().contains("accept_volatile"), "{error}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_lets_writes_end_and_takes_no_new_ones() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Slowly(200, seconds(2)), Does::Hangs]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    house.reconciler.start();
+    assert_eq!(
+        kind(house.service.clone().oneshot(pay("a", "{}")).await),
+        Kind::Pending
+    );
+    let book = house.book.clone();
+    let shutdown = tokio::spawn(async move { book.shutdown(seconds(10)).await });
+    tokio::time::sleep(millis(10)).await;
+    let late = house.service.clone().oneshot(pay("b", "{}")).await;
+    assert_eq!(kind(late), Kind::JournalUnavailable);
+    assert_eq!(shutdown.await.unwrap(), 0);
+    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(counts.calls(), 1);
+    assert!(on_record(&journal.inner, "b").await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_below_does_not_wedge_the_key() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Panics]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    house.reconciler.start();
+    // What was sent is not known: it is settled like the work of a dead owner.
+    assert_eq!(
+        kind(house.service.clone().oneshot(pay("a", "{}")).await),
+        Kind::Pending
+    );
+    assert_eq!(
+        kind(house.service.clone().oneshot(pay("a", "{}")).await),
+        Kind::InFlight
+    );
+    tokio::time::sleep(seconds(600)).await;
+    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!((counts.calls(), house.book.live()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_live_operations_are_refused_before_anything_is_sent() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
+    let mut plan = Plan::new(KEYED);
+    plan.config.live_max = 1;
+    let house = plan.build(&journal, probe, Arc::new(NoHooks));
+    assert_eq!(
+        kind(house.service.clone().oneshot(pay("a", "{}")).await),
+        Kind::Pending
+    );
+    let refused = house
+        .service
+        .clone()
+        .oneshot(pay("b", "{}"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (refused.kind(), refused.outcome()),
+        (Kind::RateLimited, Outcome::Unsent)
+    );
+    assert_eq!((counts.calls(), journal.inner.len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_gate_below_the_room_bounds_each_send_itself() {
+    let (probe, counts) = upstream([Does::Hangs]);
+    let memory = MemoryJournal::new();
+    let book = book(&memory);
+    let layer = IdempotencyLayer::new(IdempotencyConfig::default(), book).unwrap();
+    let service = layer.layer(probe);
+    assert_eq!(
+        kind(service.clone().oneshot(pay("a", "{}")).await),
+        Kind::Pending
+    );
+    tokio::time::sleep(seconds(131)).await;
+    assert_eq!(state(&memory, "a").await, State::Unknown);
+    assert_eq!((counts.calls(), counts.in_flight()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_readied_service_is_used_and_readiness_is_forwarded() {
+    let (probe, counts) = upstream([]);
+    let layer = IdempotencyLayer::new(IdempotencyConfig::default(), book(&MemoryJournal::new()));
+    let mut service = layer.unwrap().layer(probe);
+    counts.close();
+    assert!(tokio_test::task::spawn(service.ready()).poll().is_pending());
+    counts.reopen();
+    let read = Request::get("http://upstream/bill")
+        .body(Payload::empty())
+        .unwrap();
+    for request in [pay("a", "{}"), read, pay("a", "{}"), pay("b", "{}")] {
+        service.ready().await.unwrap().call(request).await.unwrap();
+    }
+    drop(service);
+    assert_eq!((counts.calls(), counts.readied()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_is_missing_below_does_not_open_the_key_again() {
+    for does in [Does::Answers(200), Does::Answers(500), Does::Resets] {
+        let memory = MemoryJournal::new();
+        let (probe, counts) = upstream([does]);
+        let layer = IdempotencyLayer::new(IdempotencyConfig::default(), book(&memory));
+        // Said, but not so: nothing below puts attempts on record.
+        let service = layer.unwrap().with_gate_below().layer(probe);
+        for _ in 0..2 {
+            let _ = service.clone().oneshot(pay("a", "{}")).await;
+        }
+        assert_eq!(counts.calls(), 1, "{does:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_record_proves_is_told_whatever_a_room_between_makes_of_it() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let inner = house.inner.clone();
+    let confused = tower::service_fn(move |request| {
+        let inner = inner.clone();
+        async move {
+            inner.oneshot(request).await?;
+            Err::<Response<Payload>, BoxError>("too late for me".into())
+        }
+    });
+    let service = house.layer.layer(confused);
+    let answer = service.oneshot(pay("a", "{}")).await.unwrap();
+    assert_eq!(answer.body().bytes(), "paid");
     assert_eq!(counts.calls(), 1);
 }

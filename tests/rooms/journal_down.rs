@@ -38,7 +38,7 @@ async fn a_claim_that_was_made_though_it_seemed_to_fail_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_cannot_be_read_back_is_doubt_and_sends_nothing() {
+async fn a_claim_that_cannot_be_read_back_sends_nothing_and_promises_nothing() {
     let journal = FaultyJournal::new();
     let (probe, counts) = upstream([]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
@@ -46,7 +46,7 @@ async fn a_claim_that_cannot_be_read_back_is_doubt_and_sends_nothing() {
     journal.next(Call::Get, [Fault::Fails; 3]);
     assert_eq!(
         kind(house.service.clone().oneshot(pay("a")).await),
-        Kind::OutcomeUnknown
+        Kind::InFlight
     );
     assert_eq!(counts.calls(), 0);
     // It is on record, so it is settled like the work of a dead owner, once.
@@ -63,7 +63,7 @@ async fn a_journal_that_panics_in_a_claim_hangs_nobody() {
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     journal.next(Call::Claim, [Fault::Panics]);
     let told = tokio::time::timeout(seconds(60), house.service.clone().oneshot(pay("a"))).await;
-    assert_eq!(kind(told.expect("an answer")), Kind::OutcomeUnknown);
+    assert_eq!(kind(told.expect("an answer")), Kind::InFlight);
     assert_eq!(counts.calls(), 0);
     house.service.clone().oneshot(pay("a")).await.unwrap();
 }

@@ -142,11 +142,12 @@ impl Live {
         true
     }
 
-    /// Nobody works on it any more. Whoever waits for a claim that was never answered learns that it is in doubt.
+    /// Nobody works on it any more. Whoever waits for a claim that was never answered must ask again.
     pub(super) fn abandoned(inside: &mut Inside, id: OperationId) {
         inside.driven = false;
         if inside.record.is_none() && inside.ended.is_none() {
-            inside.ended = Some(Err(Error::outcome_unknown(id)));
+            let wait = std::time::Duration::from_secs(1);
+            inside.ended = Some(Err(Error::in_flight(id, wait)));
         }
     }
 

@@ -259,8 +259,9 @@ impl Book {
                 Err(_) => {}
             }
         }
-        // It may be on record, and would then be settled like that of a dead owner: do not promise that nothing happens.
-        Err(Error::outcome_unknown(record.id()))
+        // It may be on record, and would then be settled like that of a dead owner; or it is not, and nobody will. So
+        // neither is promised: who asks again under the same key learns which.
+        Err(Error::in_flight(record.id(), Duration::from_secs(1)))
     }
 
     /// A fresh record of `asked`, owned by this process.

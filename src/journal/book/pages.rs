@@ -1,6 +1,6 @@
 //! Which operations are live in this process, and who works on or waits for each.
 
-use super::super::record::Record;
+use super::super::record::{Record, State};
 use super::Book;
 use super::live::{Inside, Live};
 use crate::context::{OperationId, OperationKey, Tenant};
@@ -63,7 +63,11 @@ impl Book {
             pages.by_id.remove(&live.id);
             pages.by_id.insert(record.id(), Arc::clone(live));
         }
-        live.lock().found(record);
+        let mut inside = live.lock();
+        // Somebody was told that the work on it goes on, and that holds whoever takes it up.
+        inside.told |= record.state() == State::Ready && record.progress.due.is_some();
+        inside.found(record);
+        drop(inside);
         drop(pages);
         live.changed.notify_waiters();
     }
