@@ -3,12 +3,13 @@
 
 use crate::unwrap;
 use bytes::Bytes;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::Mutex;
 use tower_sturdy::clock::{Clock, Timestamp};
 use tower_sturdy::journal::BoxFuture;
 use tower_sturdy::journal::shelf::conformance::check;
 use tower_sturdy::journal::shelf::{
-    Expected, MemoryShelf, MemoryShelfConfig, Put, Removed, Shelf, ShelfError, Shelved,
+    Expected, KEY_MAX_LEN, MemoryShelf, MemoryShelfConfig, Put, Removed, Shelf, ShelfError, Shelved,
 };
 
 fn empty(clock: Clock) -> MemoryShelf {
@@ -32,44 +33,61 @@ async fn it_keeps_them_on_several_threads_and_the_systems_clock() {
 }
 
 /// What is wrong with a shelf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Fault {
     ComparesBeforeItWaits,
-    CountsVersionsPerValue,
+    CountsVersionsAnew,
     CutsKeys,
-    ForgetsExpiries,
-    KeepsTheOldExpiry,
+    EndsNothing,
     RemovesBlindly,
     RunsWordsTogether,
+    TakesLongKeys,
 }
+
+type Place = (String, String);
 
 #[derive(Debug)]
 struct Faulty {
     inner: MemoryShelf,
     fault: Fault,
-    last: AtomicU64,
+    /// Versions that begin anew with each value: what a counter beside the value gives.
+    counts: Mutex<HashMap<Place, u64>>,
 }
 
 impl Faulty {
-    fn place<'a>(&self, space: &'a str, key: &'a str) -> (String, String) {
-        match self.fault {
-            Fault::RunsWordsTogether => ("all".to_owned(), format!("{space}:{key}")),
-            Fault::CutsKeys => {
-                let cut = key.split('\0').next().unwrap();
-                (space.to_owned(), cut.to_owned())
-            }
-            _ => (space.to_owned(), key.to_owned()),
+    fn new(clock: Clock, fault: Fault) -> Self {
+        let clock = match fault {
+            Fault::EndsNothing => Clock::anchored(Timestamp::from_millis(0)),
+            _ => clock,
+        };
+        Self {
+            inner: empty(clock),
+            fault,
+            counts: Mutex::default(),
         }
     }
-}
 
-/// A version that begins anew with each value: what a counter beside the value would give.
-fn per_value(shelved: Option<Shelved>) -> Option<Shelved> {
-    shelved.map(|held| Shelved {
-        version: u64::from(held.value[0]),
-        value: held.value.slice(1..),
-        ..held
-    })
+    fn place(&self, space: &str, key: &str) -> Place {
+        let (mut space, mut key) = (space.to_owned(), key.to_owned());
+        match self.fault {
+            Fault::RunsWordsTogether if key.len() < 100 => {
+                key = format!("{space}:{key}");
+                space = "all".to_owned();
+            }
+            Fault::CutsKeys => key = key.split('\0').next().unwrap().to_owned(),
+            Fault::TakesLongKeys => key.truncate(KEY_MAX_LEN),
+            _ => {}
+        }
+        (space, key)
+    }
+
+    async fn find(&self, place: &Place) -> Result<Option<Shelved>, ShelfError> {
+        let mut found = self.inner.get(&place.0, &place.1).await?;
+        if let (Fault::CountsVersionsAnew, Some(held)) = (self.fault, &mut found) {
+            held.version = self.counts.lock().unwrap()[place];
+        }
+        Ok(found)
+    }
 }
 
 impl Shelf for Faulty {
@@ -78,14 +96,7 @@ impl Shelf for Faulty {
         space: &'a str,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<Shelved>, ShelfError>> {
-        Box::pin(async move {
-            let (space, key) = self.place(space, key);
-            let found = self.inner.get(&space, &key).await?;
-            Ok(match self.fault {
-                Fault::CountsVersionsPerValue => per_value(found),
-                _ => found,
-            })
-        })
+        Box::pin(async move { self.find(&self.place(space, key)).await })
     }
 
     fn put<'a>(
@@ -93,46 +104,31 @@ impl Shelf for Faulty {
         space: &'a str,
         key: &'a str,
         value: Bytes,
-        expected: Expected,
+        mut expected: Expected,
         expires: Option<Timestamp>,
     ) -> BoxFuture<'a, Result<Put, ShelfError>> {
         Box::pin(async move {
-            let (at, within) = self.place(space, key);
-            let held = self.inner.get(&at, &within).await?;
-            match self.fault {
-                Fault::ComparesBeforeItWaits => {
-                    let version = held.map(|held| held.version);
-                    if !expected.met(version) {
-                        return Ok(Put::Conflict(version));
-                    }
-                    tokio::task::yield_now().await;
-                    let any = Expected::Any;
-                    self.inner.put(&at, &within, value, any, expires).await
+            let place = self.place(space, key);
+            let held = self.find(&place).await?.map(|held| held.version);
+            if let Fault::ComparesBeforeItWaits | Fault::CountsVersionsAnew = self.fault {
+                if !expected.met(held) {
+                    return Ok(Put::Conflict(held));
                 }
-                Fault::CountsVersionsPerValue if value.len() < 100_000 => {
-                    let count = per_value(held).map(|held| held.version);
-                    if !expected.met(count) {
-                        return Ok(Put::Conflict(count));
-                    }
-                    let next = count.map_or(1, |count| (count + 1) % 256);
-                    let mut counted = vec![u8::try_from(next).unwrap()];
-                    counted.extend_from_slice(&value);
-                    let any = Expected::Any;
-                    self.inner.put(&at, &within, counted.into(), any, expires).await?;
-                    Ok(Put::Stored(next))
-                }
-                Fault::ForgetsExpiries => {
-                    self.last.fetch_add(1, Ordering::Relaxed);
-                    let put = self.inner.put(&at, &within, value, expected, None);
-                    put.await
-                }
-                Fault::KeepsTheOldExpiry => {
-                    let expires = held.and_then(|held| held.expires).or(expires);
-                    let put = self.inner.put(&at, &within, value, expected, expires);
-                    put.await
-                }
-                _ => self.inner.put(&at, &within, value, expected, expires).await,
+                expected = Expected::Any;
             }
+            if let Fault::ComparesBeforeItWaits = self.fault {
+                tokio::task::yield_now().await;
+            }
+            let put = self.inner.put(&place.0, &place.1, value, expected, expires);
+            let put = put.await?;
+            Ok(match self.fault {
+                Fault::CountsVersionsAnew => {
+                    let count = held.map_or(1, |count| count + 1);
+                    self.counts.lock().unwrap().insert(place, count);
+                    Put::Stored(count)
+                }
+                _ => put,
+            })
         })
     }
 
@@ -140,15 +136,43 @@ impl Shelf for Faulty {
         &'a self,
         space: &'a str,
         key: &'a str,
-        expected: Expected,
+        mut expected: Expected,
     ) -> BoxFuture<'a, Result<Removed, ShelfError>> {
         Box::pin(async move {
-            let (space, key) = self.place(space, key);
-            let expected = match self.fault {
-                Fault::RemovesBlindly => Expected::Any,
-                _ => expected,
-            };
-            self.inner.remove(&space, &key, expected).await
+            let place = self.place(space, key);
+            if let Fault::RemovesBlindly | Fault::CountsVersionsAnew = self.fault {
+                let held = self.find(&place).await?.map(|held| held.version);
+                if matches!(self.fault, Fault::CountsVersionsAnew) && !expected.met(held) {
+                    return Ok(Removed::Conflict(held));
+                }
+                expected = Expected::Any;
+            }
+            self.inner.remove(&place.0, &place.1, expected).await
         })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_broken_shelf_is_told_which_law_it_breaks() {
+    for (fault, law) in [
+        (Fault::ComparesBeforeItWaits, "one_of_many_puts_wins"),
+        (Fault::CountsVersionsAnew, "a_version_is_given_once"),
+        (Fault::CutsKeys, "a_value_is_found_at_its_own_place_only"),
+        (Fault::EndsNothing, "a_value_is_absent_from_its_expiry_on"),
+        (
+            Fault::RemovesBlindly,
+            "a_removal_that_expects_otherwise_changes_nothing",
+        ),
+        (
+            Fault::RunsWordsTogether,
+            "a_value_is_found_at_its_own_place_only",
+        ),
+        (Fault::TakesLongKeys, "what_is_out_of_bounds_is_refused"),
+    ] {
+        let clock = anchored();
+        let broken = check(clock, async || Faulty::new(clock, fault))
+            .await
+            .expect_err("a broken shelf passed");
+        assert_eq!(broken.law(), law, "{fault:?}: {broken}");
     }
 }

@@ -55,7 +55,10 @@ pub(in crate::journal) fn must(holds: bool, why: impl FnOnce() -> String) -> Fou
 }
 
 /// The answer of a call that has no reason to fail.
-pub(in crate::journal) fn told<T, E: fmt::Display>(what: &str, answer: Result<T, E>) -> Result<T, String> {
+pub(in crate::journal) fn told<T, E: fmt::Display>(
+    what: &str,
+    answer: Result<T, E>,
+) -> Result<T, String> {
     answer.map_err(|error| format!("{what} failed: {error}"))
 }
 

@@ -172,7 +172,12 @@ pub fn check_words(space: &str, key: &str) -> Result<(), ShelfError> {
         let why = "it is empty: name what the value is for";
         return Err(InvalidWord::new("shelf space", why).into());
     }
-    at_most("shelf space", space.len(), SPACE_MAX_LEN, "use a short name")?;
+    at_most(
+        "shelf space",
+        space.len(),
+        SPACE_MAX_LEN,
+        "use a short name",
+    )?;
     at_most(
         "shelf key",
         key.len(),
@@ -194,12 +199,7 @@ pub fn check_value(value: &[u8]) -> Result<(), ShelfError> {
     )
 }
 
-fn at_most(
-    what: &'static str,
-    len: usize,
-    limit: usize,
-    instead: &str,
-) -> Result<(), ShelfError> {
+fn at_most(what: &'static str, len: usize, limit: usize, instead: &str) -> Result<(), ShelfError> {
     if len > limit {
         let why = format!("{len} bytes long; at most {limit} are allowed: {instead}");
         return Err(InvalidWord::new(what, why).into());

@@ -49,11 +49,9 @@ fn after_proof(earlier: &SendRecord, send: &SendRecord, deaths: &[Timestamp]) ->
     };
     took_effect
         && is_readable(earlier)
-        && earlier
-            .answered
-            .is_some_and(|(when, status)| {
-                (200..300).contains(&status) && when <= send.at && !forgotten(when)
-            })
+        && earlier.answered.is_some_and(|(when, status)| {
+            (200..300).contains(&status) && when <= send.at && !forgotten(when)
+        })
 }
 
 /// Something of the earlier send could still land when this one started.

@@ -48,14 +48,18 @@ pub(super) async fn a_value_is_absent_from_its_expiry_on<S: Shelf>(bench: Bench<
         };
         // On a slow machine the soonest may be over at the first look already; whatever is seen must be right.
         let right = found.as_ref() == Some(&expected) || (key == "soon" && found.is_none());
-        must(right, || format!("{key:?} holds {found:?}, not {expected:?}"))?;
+        must(right, || {
+            format!("{key:?} holds {found:?}, not {expected:?}")
+        })?;
     }
     bench.gone("soon").await?;
     let early = soon.is_some_and(|at| bench.clock.wall().plus(SOON / 4) < at);
     must(!early, || "a value was gone before its expiry".to_owned())?;
     for key in ["late", "never"] {
         let found = bench.get_at((SPACE, key)).await?;
-        must(found.is_some(), || format!("{key:?} is gone before its time"))?;
+        must(found.is_some(), || {
+            format!("{key:?} is gone before its time")
+        })?;
     }
     bench.stored("soon", "again", Expected::Absent).await?;
     Ok(())
@@ -76,9 +80,7 @@ pub(super) async fn a_put_replaces_the_expiry<S: Shelf>(bench: Bench<S>) -> Foun
     bench
         .stored_at(place, "two", Expected::Any, bench.soon())
         .await?;
-    let version = bench
-        .stored_at(place, "three", Expected::Any, None)
-        .await?;
+    let version = bench.stored_at(place, "three", Expected::Any, None).await?;
     bench.gone("shorter").await?;
     // What would have ended "kept" is over as well by now.
     bench.clock.sleep(SOON).await;
@@ -87,9 +89,15 @@ pub(super) async fn a_put_replaces_the_expiry<S: Shelf>(bench: Bench<S>) -> Foun
 
 pub(super) async fn what_is_over_already_leaves_nothing<S: Shelf>(bench: Bench<S>) -> Found {
     let yesterday = bench.clock.wall().minus(Duration::from_secs(86_400));
-    for past in [yesterday, Timestamp::from_millis(1), Timestamp::from_millis(0)] {
+    for past in [
+        yesterday,
+        Timestamp::from_millis(1),
+        Timestamp::from_millis(0),
+    ] {
         let version = bench.stored("key", "there", Expected::Absent).await?;
-        bench.refused("key", Expected::Absent, Some(version)).await?;
+        bench
+            .refused("key", Expected::Absent, Some(version))
+            .await?;
         let mine = Expected::Version(version);
         bench
             .stored_at((SPACE, "key"), "over", mine, Some(past))

@@ -68,9 +68,7 @@ impl<S: Shelf> Bench<S> {
 
     /// A put that must meet `held` and change nothing.
     async fn refused(&self, key: &str, expected: Expected, held: Option<u64>) -> Found {
-        let answer = self
-            .put_at((SPACE, key), "refused", expected, None)
-            .await?;
+        let answer = self.put_at((SPACE, key), "refused", expected, None).await?;
         must(answer == Put::Conflict(held), || {
             format!("a put that expects {expected:?} where {held:?} is got {answer:?}")
         })

@@ -16,12 +16,18 @@ pub(super) async fn a_put_that_expects_otherwise_changes_nothing<S: Shelf>(
     bench: Bench<S>,
 ) -> Found {
     bench.refused("key", Expected::Version(0), None).await?;
-    bench.refused("key", Expected::Version(u64::MAX), None).await?;
+    bench
+        .refused("key", Expected::Version(u64::MAX), None)
+        .await?;
     bench.holds_nothing("key").await?;
     let first = bench.stored("key", "one", Expected::Absent).await?;
     bench.holds("key", "one", first).await?;
     let near = [first.wrapping_add(1), first.wrapping_sub(1), !first];
-    for expected in near.map(Expected::Version).into_iter().chain([Expected::Absent]) {
+    for expected in near
+        .map(Expected::Version)
+        .into_iter()
+        .chain([Expected::Absent])
+    {
         bench.refused("key", expected, Some(first)).await?;
     }
     bench.holds("key", "one", first).await?;
@@ -82,7 +88,10 @@ async fn race<S: Shelf>(bench: &Bench<S>, expected: Expected) -> Result<(u64, u8
         return Err(format!("{} of {CALLERS} puts won", winners.len()));
     };
     must(met.iter().all(|held| *held == Some(winner.0)), || {
-        format!("the losers met {met:?}, not the winner's version {}", winner.0)
+        format!(
+            "the losers met {met:?}, not the winner's version {}",
+            winner.0
+        )
     })?;
     Ok(winner)
 }
@@ -92,7 +101,8 @@ pub(super) async fn one_of_many_puts_wins<S: Shelf>(bench: Bench<S>) -> Found {
     for _ in 0..4 {
         let (version, number) = race(&bench, expected).await?;
         let found = bench.get_at((SPACE, "key")).await?;
-        let right = |found: &super::Shelved| found.version == version && found.value[..] == [number];
+        let right =
+            |found: &super::Shelved| found.version == version && found.value[..] == [number];
         must(found.as_ref().is_some_and(right), || {
             format!("{found:?} is not what the winner put")
         })?;
@@ -154,7 +164,9 @@ pub(super) async fn a_version_is_given_once<S: Shelf>(bench: Bench<S>) -> Found 
         // The last round's value is there: whoever holds the version of an earlier one, of the same bytes, must lose.
         let current = bench.get_at((SPACE, "key")).await?.map(|held| held.version);
         if current != Some(old) {
-            bench.refused("key", Expected::Version(old), current).await?;
+            bench
+                .refused("key", Expected::Version(old), current)
+                .await?;
             let held = Removed::Conflict(current);
             bench.removed("key", Expected::Version(old), held).await?;
         }

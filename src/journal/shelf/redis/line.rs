@@ -52,7 +52,9 @@ impl Line {
             })
             // The address itself is not told: it may hold a password.
             .map_err(|why| {
-                let why = format!("cannot be used ({why}): redis://[user:password@]host[:port][/database]");
+                let why = format!(
+                    "cannot be used ({why}): redis://[user:password@]host[:port][/database]"
+                );
                 InvalidConfig::new("url", why)
             })?;
         Ok(Self {
@@ -106,7 +108,9 @@ impl Line {
     async fn connection(&self) -> RedisResult<(MultiplexedConnection, Arc<AtomicBool>)> {
         let mut slot = self.slot.lock().await;
         // Taken out while it is in doubt: whoever is dropped here leaves an empty slot.
-        let held = slot.take().filter(|held| !held.broken.load(Ordering::Acquire));
+        let held = slot
+            .take()
+            .filter(|held| !held.broken.load(Ordering::Acquire));
         let alive = match held {
             Some(held) => self.alive(held).await,
             None => None,

@@ -106,7 +106,12 @@ mod tests {
     #[test]
     fn an_expectation_is_never_taken_for_another() {
         let star = u64::from_be_bytes([b'*'; 8]);
-        let all = [Expected::Absent, Expected::Any, Expected::Version(star), Expected::Version(0)];
+        let all = [
+            Expected::Absent,
+            Expected::Any,
+            Expected::Version(star),
+            Expected::Version(0),
+        ];
         for one in all {
             for other in all {
                 assert_eq!(expected(one) == expected(other), one == other);
