@@ -198,7 +198,7 @@ async fn a_full_server_is_an_error_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_expired_value_takes_no_place_in_the_server() {
+async fn the_server_itself_ends_a_value() {
     let server = Server::start().await;
     let shelf = patient(&server, "n");
     let at = Timestamp::from_millis(Clock::system().wall().as_millis() + 3_600_000);
