@@ -23,7 +23,7 @@ async fn put(
     shelf.put("s", key, value, Expected::Any, expires).await
 }
 
-fn is_full(answer: Result<Put, ShelfError>) -> bool {
+fn is_full(answer: &Result<Put, ShelfError>) -> bool {
     matches!(answer, Err(ShelfError::Full { .. }))
 }
 
@@ -35,7 +35,7 @@ async fn a_full_shelf_refuses_what_is_new_and_forgets_nothing() {
     unwrap(put(&shelf, "a", 1, None).await);
     unwrap(put(&shelf, "b", 1, later(2)).await);
     unwrap(put(&shelf, "c", 1, later(1)).await);
-    assert!(is_full(put(&shelf, "d", 1, None).await));
+    assert!(is_full(&put(&shelf, "d", 1, None).await));
     unwrap(put(&shelf, "a", 2, None).await);
     for key in ["a", "b", "c"] {
         assert!(unwrap(shelf.get("s", key).await).is_some(), "{key}");
@@ -43,7 +43,7 @@ async fn a_full_shelf_refuses_what_is_new_and_forgets_nothing() {
     // What is over makes place, and nothing else does.
     clock.sleep(Duration::from_secs(1)).await;
     unwrap(put(&shelf, "d", 1, None).await);
-    assert!(is_full(put(&shelf, "e", 1, None).await));
+    assert!(is_full(&put(&shelf, "e", 1, None).await));
     assert_eq!(shelf.len(), 3);
 }
 
@@ -52,14 +52,14 @@ async fn bytes_are_counted_over_replacing_and_removing() {
     let shelf = unwrap(MemoryShelf::new(SMALL));
     // One byte of space and one of key come on top.
     unwrap(put(&shelf, "a", 98, None).await);
-    assert!(is_full(put(&shelf, "b", 0, None).await));
-    assert!(is_full(put(&shelf, "a", 99, None).await));
+    assert!(is_full(&put(&shelf, "b", 0, None).await));
+    assert!(is_full(&put(&shelf, "a", 99, None).await));
     unwrap(put(&shelf, "a", 96, None).await);
     unwrap(put(&shelf, "b", 0, None).await);
-    assert!(is_full(put(&shelf, "c", 0, None).await));
+    assert!(is_full(&put(&shelf, "c", 0, None).await));
     unwrap(shelf.remove("s", "a", Expected::Any).await);
     unwrap(put(&shelf, "c", 96, None).await);
-    assert!(is_full(put(&shelf, "a", 0, None).await));
+    assert!(is_full(&put(&shelf, "a", 0, None).await));
 }
 
 #[test]
