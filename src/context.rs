@@ -53,7 +53,7 @@ pub struct InvalidWord {
 }
 
 impl InvalidWord {
-    fn new(what: &'static str, why: impl Into<String>) -> Self {
+    pub(crate) fn new(what: &'static str, why: impl Into<String>) -> Self {
         Self {
             what,
             why: why.into(),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every check that a change must pass. Each step is bounded in time, and all of them together by SECONDS_MAX (25 minutes
-# by default; set it higher on a slower machine). Needs no network once the dependencies are fetched.
+# by default; set it higher on a slower machine). Needs no network once the dependencies are fetched and
+# redis-server is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,9 +49,25 @@ component() {
   fi
 }
 
+# The shelf's tests start a server of their own. RUNLEVEL=1 keeps the package from starting one beside it.
+redis() {
+  local how="install it: apt-get install -y redis-server" as=()
+  command -v redis-server >/dev/null && return
+  command -v apt-get >/dev/null || fail "redis-server is missing: $how"
+  if ((EUID != 0)); then
+    as=(sudo -n)
+  fi
+  printf '\n== redis-server is missing: apt-get installs it\n'
+  timeout 120 "${as[@]}" apt-get update -qq || fail "redis-server is missing, and apt-get update failed: $how"
+  timeout 180 "${as[@]}" env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null ||
+    fail "redis-server is missing, and apt-get did not install it: $how"
+  need redis-server "$how"
+}
+
 need cargo "install Rust from https://rustup.rs"
 need cc "install a C compiler: apt-get install gcc libc6-dev (SQLite is built from its source)"
 need timeout "install coreutils: apt-get install coreutils"
+redis
 component rustfmt fmt
 component clippy clippy
 

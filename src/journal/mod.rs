@@ -2,7 +2,8 @@
 //!
 //! Deciding is pure: [`record`] is the state machine, [`may_send`] the one question before every byte, `settle` what
 //! follows from doubt. A [`Journal`] only keeps records: it claims, replaces by compare-and-swap, and lists what is due.
-//! [`Book`] is what the rooms share: the operations that this process works on, over a journal.
+//! [`Book`] is what the rooms share: the operations that this process works on, over a journal. A [`Shelf`](shelf::Shelf)
+//! beside it keeps small values that no payment depends on.
 //!
 //! Every method of a journal may be dropped at any await: the change is then either whole or absent, and the next
 //! `get` tells which.
@@ -13,6 +14,7 @@ mod may_send;
 mod memory;
 pub mod record;
 mod settle;
+pub mod shelf;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 

@@ -21,11 +21,12 @@ use super::{Claim, Journal, Record};
 use std::fmt;
 use std::sync::Arc;
 
-/// A law that a journal does not keep.
+/// A law that a journal (or a shelf) does not keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    law: &'static str,
-    why: String,
+    pub(in crate::journal) what: &'static str,
+    pub(in crate::journal) law: &'static str,
+    pub(in crate::journal) why: String,
 }
 
 impl Broken {
@@ -38,22 +39,26 @@ impl Broken {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the journal breaks the law `{}`: {}", self.law, self.why)
+        let Self { what, law, why } = self;
+        write!(f, "the {what} breaks the law `{law}`: {why}")
     }
 }
 
 impl std::error::Error for Broken {}
 
 /// What a law found: nothing, or what is wrong.
-type Found = Result<(), String>;
+pub(in crate::journal) type Found = Result<(), String>;
 
 /// Fails a law with what was seen.
-fn must(holds: bool, why: impl FnOnce() -> String) -> Found {
+pub(in crate::journal) fn must(holds: bool, why: impl FnOnce() -> String) -> Found {
     if holds { Ok(()) } else { Err(why()) }
 }
 
 /// The answer of a call that has no reason to fail.
-fn told<T, E: fmt::Display>(what: &str, answer: Result<T, E>) -> Result<T, String> {
+pub(in crate::journal) fn told<T, E: fmt::Display>(
+    what: &str,
+    answer: Result<T, E>,
+) -> Result<T, String> {
     answer.map_err(|error| format!("{what} failed: {error}"))
 }
 
@@ -134,7 +139,7 @@ pub async fn check<J: Journal, F: AsyncFn() -> J>(make: F) -> Result<(), Broken>
         ($($room:ident::$law:ident),* $(,)?) => {$(
             $room::$law(Arc::new(make().await))
                 .await
-                .map_err(|why| Broken { law: stringify!($law), why })?;
+                .map_err(|why| Broken { what: "journal", law: stringify!($law), why })?;
         )*};
     }
     laws!(
