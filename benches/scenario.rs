@@ -11,13 +11,15 @@
 )]
 
 use std::process::ExitCode;
-use tower_sturdy::scenario::{self, Options, ScenarioError, Sturdy};
+use tower_sturdy::scenario::{self, Bare, LineUp, Options, ScenarioError, Sturdy};
 
-const USAGE: &str = "use: cargo bench --features scenario --bench scenario -- [--ops N] [--seed N] [--replay on|off]";
+const USAGE: &str = "use: cargo bench --features scenario --bench scenario -- [--ops N] [--seed N] [--replay on|off] \
+                     [--lineup sturdy|bare]";
 
 struct Args {
     operations: usize,
     options: Options,
+    lineup: &'static dyn LineUp,
 }
 
 fn args() -> Option<Args> {
@@ -28,6 +30,7 @@ fn args() -> Option<Args> {
             replay: true,
             latency: None,
         },
+        lineup: &Sturdy,
     };
     // `--bench` is cargo's own.
     let mut given = std::env::args().skip(1).filter(|arg| arg != "--bench");
@@ -40,6 +43,14 @@ fn args() -> Option<Args> {
                 args.options.replay = match value.as_str() {
                     "on" => true,
                     "off" => false,
+                    _ => return None,
+                }
+            }
+            // What the simulation itself costs.
+            "--lineup" => {
+                args.lineup = match value.as_str() {
+                    "sturdy" => &Sturdy,
+                    "bare" => &Bare,
                     _ => return None,
                 }
             }
@@ -65,7 +76,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), ScenarioError> {
     let scenario = scenario::stored("pay-bills")?.with_operations(args.operations);
-    let report = scenario::run_all(&scenario, args.options, &[&Sturdy], &mut |_| ())?;
+    let report = scenario::run_all(&scenario, args.options, &[args.lineup], &mut |_| ())?;
     #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     let rate = args.operations as f64 / report.wall_seconds;
     println!("{}", report.table());

@@ -89,27 +89,17 @@ fn prepare(name: &str, operations: Option<usize>) -> Result<Scenario, Box<dyn Er
     Ok(scenario)
 }
 
-/// One report is an object; several are an array.
 fn write_json(path: &Path, reports: &[Report]) -> Result<(), Box<dyn Error>> {
-    let text = match reports {
-        [report] => serde_json::to_string_pretty(report)?,
-        reports => serde_json::to_string_pretty(reports)?,
-    };
-    std::fs::write(path, text + "\n")
+    std::fs::write(path, scenario::to_json(reports)?)
         .map_err(|why| format!("{} could not be written: {why}", path.display()).into())
 }
 
 fn show_progress(scenario: &Scenario, replay: bool, at: Progress<'_>) {
     let mut screen = std::io::stderr();
     if screen.is_terminal() {
-        let percent = at.begun * 100 / at.operations.max(1);
         let replay = if replay { "on" } else { "off" };
         // A progress line that cannot be shown is no reason to stop.
-        let _ = write!(
-            screen,
-            "\r\x1b[K{} (replay {replay}) {}: {percent} %",
-            scenario.name, at.lineup
-        );
+        let _ = write!(screen, "\r\x1b[K{} (replay {replay}) {at}", scenario.name);
         let _ = screen.flush();
     }
 }

@@ -1,9 +1,11 @@
 //! The kinds of entities, what they may hold, and how they are written. Pure.
 
 use super::date;
+use super::fields::Fields;
 use super::money;
 use crate::clock::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::io::Write;
 
 /// A kind of entity.
@@ -125,7 +127,7 @@ pub(super) struct Row {
     pub(super) total: i64,
     pub(super) links: Vec<Link>,
     /// What clients said, less what the server computes.
-    pub(super) fields: Map<String, Value>,
+    pub(super) fields: Fields,
     /// Earlier states, each with the time at which it was replaced; kept only while queries lag behind.
     pub(super) past: Vec<(Timestamp, Row)>,
 }
@@ -136,12 +138,17 @@ impl Row {
         self.total - self.links.iter().map(|link| link.cents).sum::<i64>()
     }
 
-    pub(super) fn text(&self, field: &str) -> Option<&str> {
-        self.fields.get(field)?.as_str()
+    pub(super) fn text(&self, field: &str) -> Option<Cow<'_, str>> {
+        self.fields.text(field)
+    }
+
+    /// Names are compared without their case.
+    pub(super) fn name_key(&self) -> String {
+        self.text("DisplayName").unwrap_or_default().to_lowercase()
     }
 
     pub(super) fn active(&self) -> bool {
-        self.fields.get("Active") != Some(&Value::Bool(false))
+        self.fields.raw("Active") != Some("false")
     }
 
     /// The state that a query which may not see anything after `cutoff` finds.
@@ -175,13 +182,13 @@ impl Row {
         }
         if kind != Kind::Account
             && wanted("CurrencyRef")
-            && !self.fields.contains_key("CurrencyRef")
+            && self.fields.raw("CurrencyRef").is_none()
         {
             out.extend_from_slice(
                 br#","CurrencyRef":{"value":"USD","name":"United States Dollar"}"#,
             );
         }
-        for (name, value) in &self.fields {
+        for (name, value) in self.fields.iter() {
             if wanted(name) {
                 let _ = write!(out, r#","{name}":{value}"#);
             }

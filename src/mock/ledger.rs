@@ -4,13 +4,15 @@ use super::config::PaidBill;
 use super::date;
 use super::entities::{Kind, Row, State};
 use super::envelope::AppFault;
+use super::fields::Fields;
 use super::history::EffectKind;
-use super::names::{name_key, rename_by_activity};
+use super::names::rename_by_activity;
 use super::query::Table;
 use super::rules::{self, Draft, Target};
 use super::ties::mark_voided;
 use crate::clock::Timestamp;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -113,7 +115,7 @@ impl Ledger {
             party: draft.party,
             total: draft.total,
             links: Vec::new(),
-            fields: draft.fields,
+            fields: Fields::from(&draft.fields),
             past: Vec::new(),
         };
         self.apply(kind, &mut row, &draft.targets, now);
@@ -123,12 +125,12 @@ impl Ledger {
         {
             row.total = 0;
             row.state = State::Voided;
-            mark_voided(&mut row.fields);
+            row.fields.edit(mark_voided);
         }
         let cents = row.total;
         self.owe(kind, row.party, row.total);
         if kind.is_name() {
-            self.names.insert(name_key(&row.fields), id);
+            self.names.insert(row.name_key(), id);
         }
         self.table_mut(kind).insert(row);
         Ok(Booked {
@@ -156,11 +158,12 @@ impl Ledger {
             rename_by_activity(row, &mut draft.fields);
         }
         // Seen recorded: what changes nothing does not move the sync token.
-        if row.fields == draft.fields && row.total == draft.total {
+        let fields = Fields::from(&draft.fields);
+        if row.fields == fields && row.total == draft.total {
             return Ok(Booked { id, effect: None });
         }
         updatable(kind, row, &draft)?;
-        let (old_total, old_party, old_key) = (row.total, row.party, name_key(&row.fields));
+        let (old_total, old_party, old_key) = (row.total, row.party, row.name_key());
         // What a payment pays is untied and tied again only if it changes, so that a new note leaves bills alone.
         let paid = row.links.iter().map(|link| (link.id, link.cents));
         let asked = draft.targets.iter().map(|target| (target.id, target.cents));
@@ -172,7 +175,7 @@ impl Ledger {
         let Some(mut row) = self.table_mut(kind).get_mut(id).map(std::mem::take) else {
             return Err(AppFault::not_found());
         };
-        (row.fields, row.total, row.party) = (draft.fields, draft.total, draft.party);
+        (row.fields, row.total, row.party) = (fields, draft.total, draft.party);
         if pays_anew {
             self.apply(kind, &mut row, &draft.targets, now);
         }
@@ -180,9 +183,9 @@ impl Ledger {
         self.owe(kind, row.party, row.total);
         if kind.is_name() {
             self.names.remove(&old_key);
-            self.names.insert(name_key(&row.fields), id);
+            self.names.insert(row.name_key(), id);
         }
-        let number = row.text("DocNumber").map(str::to_owned);
+        let number = row.text("DocNumber").map(Cow::into_owned);
         if let Some(place) = self.table_mut(kind).get_mut(id) {
             *place = row;
         }

@@ -69,6 +69,7 @@ mod date;
 mod entities;
 mod envelope;
 mod faults;
+mod fields;
 mod gateway;
 mod history;
 mod latency;

@@ -91,7 +91,7 @@ pub(super) fn draft(
         return Err(AppFault::required("VendorRef"));
     }
     let told_total = body.get("TotalAmt").map(amount("TotalAmt")).transpose()?;
-    let mut fields = before_sparse.map_or_else(Map::new, |row| row.fields.clone());
+    let mut fields = before_sparse.map_or_else(Map::new, |row| row.fields.to_map());
     for (name, value) in body {
         if Kind::computes(&name) {
             continue;
@@ -105,7 +105,7 @@ pub(super) fn draft(
     // A full update replaces what clients said, but these never become empty.
     for name in ["TxnDate", "DueDate", "DocNumber", "Active"] {
         if let Some(value) = before.and_then(|row| row.fields.get(name)) {
-            fields.entry(name).or_insert_with(|| value.clone());
+            fields.entry(name).or_insert(value);
         }
     }
     let mut draft = Draft {

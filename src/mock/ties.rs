@@ -1,6 +1,7 @@
 //! What ties payments to what they pay, and undoing it. Pure: `now` is handed in.
 
 use super::entities::{Kind, Link, Row, State};
+use super::fields::Fields;
 use super::history::EffectKind;
 use super::ledger::{Booked, Change, Ledger};
 use super::money::number;
@@ -21,12 +22,13 @@ impl Ledger {
         let Some(pays) = kind.pays() else {
             return;
         };
-        let as_linked = match payment.text("PayType") {
+        let as_linked = match payment.text("PayType").as_deref() {
             Some("CreditCard") => "BillPaymentCreditCard",
             Some(_) => "BillPaymentCheck",
             None => "Payment",
         };
-        let mut lines = match payment.fields.remove("Line") {
+        let mut fields = payment.fields.to_map();
+        let mut lines = match fields.remove("Line") {
             Some(Value::Array(lines)) => lines,
             _ => Vec::new(),
         };
@@ -60,9 +62,8 @@ impl Ledger {
             }
             true
         });
-        payment
-            .fields
-            .insert("Line".to_owned(), Value::Array(lines));
+        fields.insert("Line".to_owned(), Value::Array(lines));
+        payment.fields = Fields::from(&fields);
     }
 
     /// Unties a transaction from all that it is linked to; what it paid.
@@ -81,7 +82,7 @@ impl Ledger {
             if let Some(row) = self.table_mut(other).get_mut(link.id) {
                 row.links.retain(|back| back.id != id);
                 if kind.is_open_item() {
-                    drop_line(&mut row.fields, id);
+                    row.fields.edit(|fields| drop_line(fields, id));
                 }
             }
         }
@@ -139,8 +140,10 @@ impl Ledger {
                 row.state = State::Deleted;
             } else {
                 row.state = State::Voided;
-                void_lines(kind, &mut row.fields);
-                mark_voided(&mut row.fields);
+                row.fields.edit(|fields| {
+                    void_lines(kind, fields);
+                    mark_voided(fields);
+                });
             }
             self.owe(kind, party, -total);
         }

@@ -84,6 +84,8 @@ fn single(kind: Kind, row: &Row, now: Timestamp) -> Vec<u8> {
     let _ = write!(out, r#"{{"{}":"#, kind.name());
     row.write(kind, None, &mut out);
     close(&mut out, now);
+    // It may be remembered for hours.
+    out.shrink_to_fit();
     out
 }
 

@@ -10,6 +10,7 @@ use super::{user, world};
 use crate::clock::Clock;
 use crate::error::BoxError;
 use crate::mock::History;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -34,6 +35,14 @@ pub struct Progress<'a> {
     pub begun: usize,
     /// Operations in all.
     pub operations: usize,
+}
+
+/// As people read it: "sturdy: 40 %".
+impl fmt::Display for Progress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = self.begun * 100 / self.operations.max(1);
+        write!(f, "{}: {percent} %", self.lineup)
+    }
 }
 
 /// What one line-up's run came to.

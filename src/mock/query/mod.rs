@@ -192,7 +192,7 @@ impl Field {
             }
             (Self::Active, Operand::Flag(flag)) => Some(row.active().cmp(flag)),
             (Self::Date(name) | Self::Text(name), Operand::Text(text)) => {
-                Some(row.text(name)?.cmp(text))
+                Some((*row.text(name)?).cmp(text))
             }
             _ => None,
         }
@@ -228,7 +228,7 @@ impl Condition {
             Operator::GreaterOrEqual => compare(operand).is_some_and(Ordering::is_ge),
             Operator::Like => match (self.field, operand) {
                 (Field::Text(name), Operand::Text(pattern)) => {
-                    row.text(name).is_some_and(|text| like(text, pattern))
+                    row.text(name).is_some_and(|text| like(&text, pattern))
                 }
                 _ => false,
             },

@@ -42,7 +42,7 @@ impl Table {
         }
         self.by_id.insert(row.id, at);
         if let Some(number) = row.text("DocNumber") {
-            let of = self.by_doc_number.entry(number.to_owned()).or_default();
+            let of = self.by_doc_number.entry(number.into_owned()).or_default();
             of.push(at);
         }
         self.rows.push(row);
@@ -62,8 +62,9 @@ impl Table {
 
     pub(in crate::mock) fn with_doc_number(&self, number: &str) -> impl Iterator<Item = &Row> {
         let of = self.by_doc_number.get(number).into_iter().flatten();
-        of.map(|&at| &self.rows[at])
-            .filter(move |row| row.state != State::Deleted && row.text("DocNumber") == Some(number))
+        of.map(|&at| &self.rows[at]).filter(move |row| {
+            row.state != State::Deleted && row.text("DocNumber").as_deref() == Some(number)
+        })
     }
 
     /// Indices among which all rows are that meet the conditions, rising.

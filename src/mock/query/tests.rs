@@ -1,6 +1,7 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::mock::entities::State;
+use crate::mock::fields::Fields;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ fn row(id: u64, created: u64, party: u64, total: i64, number: u32, state: State)
         state,
         party,
         total,
-        fields,
+        fields: Fields::from(&fields),
         ..Row::default()
     }
 }
@@ -80,7 +81,7 @@ fn told(pick: (u8, u8, u64)) -> Told {
             let text = format!("docnumber = '{number}'");
             (
                 text,
-                Box::new(move |row: &Row| row.text("DocNumber") == Some(&number)),
+                Box::new(move |row: &Row| row.text("DocNumber").as_deref() == Some(&number)),
             )
         }
         4 => {

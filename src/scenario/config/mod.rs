@@ -242,6 +242,14 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// The scenario as a file, with every default written out.
+    ///
+    /// # Errors
+    /// Never with a scenario that was read from a file; the signature is the TOML writer's.
+    pub fn to_toml(&self) -> Result<String, ScenarioError> {
+        toml::to_string(self).map_err(|error| ScenarioError::Run(error.into()))
+    }
+
     /// The scenario with another number of operations. Companies grow with them, so that each company's share of the
     /// load, and the shape of the whole, stay what the file says.
     #[must_use]
