@@ -106,18 +106,9 @@ pub fn judge(
     answer: Result<Response<Payload>, BoxError>,
 ) -> (Result<Response<Payload>, Error>, Verdict) {
     match answer {
-        Ok(answer) => {
-            let verdict = answer.body().verdict().unwrap_or_else(|| {
-                // The wall clock is read only where a date may have to be counted from it.
-                let wall = if answer.headers().contains_key(header::RETRY_AFTER) {
-                    SystemTime::from(clock.wall())
-                } else {
-                    SystemTime::UNIX_EPOCH
-                };
-                classify.answer(route, &answer, wall)
-            });
-            let verdict = without_effect_if_read(route, verdict);
-            (Ok(answer.map(|body| body.with_verdict(verdict))), verdict)
+        Ok(mut answer) => {
+            let verdict = judge_answer(classify, route, clock, &mut answer);
+            (Ok(answer), verdict)
         }
         Err(error) => {
             let verdict = match error.downcast_ref::<Error>() {
@@ -127,6 +118,31 @@ pub fn judge(
             let verdict = without_effect_if_read(route, verdict);
             (Err(Error::upstream(error, verdict)), verdict)
         }
+    }
+}
+
+/// What [`judge`] makes of an answer, recorded in place.
+pub(crate) fn judge_answer(
+    classify: &dyn Classify,
+    route: Route,
+    clock: &Clock,
+    answer: &mut Response<Payload>,
+) -> Verdict {
+    let verdict = match answer.body().verdict() {
+        Some(verdict) => verdict,
+        None => classify.answer(route, answer, wall_for(answer, clock)),
+    };
+    let verdict = without_effect_if_read(route, verdict);
+    answer.body_mut().set_verdict(verdict);
+    verdict
+}
+
+/// The time to count a dated `Retry-After` from; the wall clock is read only where there may be one.
+pub(crate) fn wall_for(answer: &Response<Payload>, clock: &Clock) -> SystemTime {
+    if answer.headers().contains_key(header::RETRY_AFTER) {
+        SystemTime::from(clock.wall())
+    } else {
+        SystemTime::UNIX_EPOCH
     }
 }
 

@@ -143,6 +143,24 @@ impl Payload {
     }
 }
 
+/// In place, for the straight path: taking an answer apart to mark it moves all of it.
+impl Payload {
+    /// [`Payload::with_verdict`] in place.
+    pub(crate) const fn set_verdict(&mut self, verdict: Verdict) {
+        self.verdict = Some(verdict);
+    }
+
+    /// [`Payload::with_operation`] in place.
+    pub(crate) const fn set_operation(&mut self, operation: OperationId) {
+        self.operation = Some(operation);
+    }
+
+    /// [`Payload::with_served_from`] in place.
+    pub(crate) const fn set_served_from(&mut self, served_from: ServedFrom) {
+        self.served_from = served_from;
+    }
+}
+
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
         Self::new(bytes)

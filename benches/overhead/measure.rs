@@ -97,6 +97,11 @@ impl Row {
         self.kind == Kind::Bare
     }
 
+    /// The name of its bare call.
+    pub(crate) fn over(&self) -> &'static str {
+        self.over
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }

@@ -1,7 +1,7 @@
 //! Sequences one attempt: ask, send, judge, record.
 
 use super::layer::Shared;
-use crate::classify::{Route, Safety};
+use crate::classify::{self, Route, Safety};
 use crate::clock::Instant;
 use crate::context::{Context as Marker, OperationId, Priority, Tenant};
 use crate::error::{BoxError, Error, TimedOut};
@@ -44,6 +44,10 @@ impl<F> std::fmt::Debug for AttemptFuture<F> {
     }
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the large one is every read, and must not cost an allocation"
+)]
 #[pin_project(project = KindProject)]
 #[allow(
     clippy::large_enum_variant,
@@ -84,16 +88,14 @@ impl Judge {
     ) -> Result<Response<Payload>, Error> {
         let classify = &self.shared.classify;
         let judged = match result {
-            Ok(answer) => {
-                let wall = self.shared.clock.wall().into();
+            Ok(mut answer) => {
+                let wall = classify::wall_for(&answer, &self.shared.clock);
                 let verdict = classify.answer(self.route, &answer, wall);
-                Ok(answer.map(|payload| {
-                    let payload = payload.with_verdict(verdict);
-                    match self.operation {
-                        Some(operation) => payload.with_operation(operation),
-                        None => payload,
-                    }
-                }))
+                answer.body_mut().set_verdict(verdict);
+                if let Some(operation) = self.operation {
+                    answer.body_mut().set_operation(operation);
+                }
+                Ok(answer)
             }
             Err(error) => {
                 let error: BoxError = error.into();
@@ -217,7 +219,8 @@ where
             }
             _ => Kind::Plain(Timed {
                 attempt: self.inner.call(request),
-                timeout: self.shared.clock.sleep(judge.limit),
+                // From the time that was read already.
+                timeout: self.shared.clock.sleep_until(judge.started + judge.limit),
                 judge,
             }),
         };

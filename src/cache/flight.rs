@@ -6,8 +6,8 @@ use crate::context::Priority;
 use crate::error::Error;
 use crate::outcome::{Advice, Outcome, Verdict};
 use crate::payload::Payload;
+use hashbrown::HashMap;
 use http::Response;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 

@@ -1,7 +1,7 @@
 //! The cache for jobs beside the stack.
 
 use super::key::KeyRef;
-use super::shared::Shared;
+use super::shared::{Shared, fresh, served};
 use super::store::Ticket;
 use crate::classify::{self, Route, Safety};
 use crate::payload::Payload;
@@ -37,7 +37,8 @@ impl CacheHandle {
             .store
             .find(&KeyRef::new(&shared.hashers, tenant, request, headers))?;
         let token = shared.token(tenant, request);
-        shared.fresh(&entry, token, shared.clock.now(), ttl)
+        let from = fresh(&entry, token, shared.clock.now(), ttl)?;
+        Some(served(&entry, from))
     }
 
     /// To be called *before* the answer to this read is fetched around the stack; `None` where it may not be kept.

@@ -2,7 +2,7 @@
 
 use crate::payload::Payload;
 use hashbrown::DefaultHashBuilder;
-use http::{HeaderMap, HeaderName, Request, header};
+use http::{HeaderMap, HeaderName, Request};
 use quick_cache::Equivalent;
 use sha2::{Digest, Sha256};
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -57,10 +57,18 @@ impl Headers {
                 for hasher in hashed {
                     (name.as_str(), value.as_bytes()).hash(hasher);
                 }
-            } else if name == header::CACHE_CONTROL || name == header::PRAGMA {
-                said.direct(value.as_bytes());
-            } else if is_partial(name) {
-                said.bypass = true;
+            } else {
+                // By text, which is lower case in every header name: a match on length and a comparison.
+                match name.as_str() {
+                    "cache-control" | "pragma" => said.direct(value.as_bytes()),
+                    "range"
+                    | "if-range"
+                    | "if-match"
+                    | "if-none-match"
+                    | "if-modified-since"
+                    | "if-unmodified-since" => said.bypass = true,
+                    _ => {}
+                }
             }
         }
         if let Some(hashed) = hashed {
@@ -79,18 +87,6 @@ impl Headers {
             self.renew |= directive.eq_ignore_ascii_case(b"no-cache");
         }
     }
-}
-
-fn is_partial(name: &HeaderName) -> bool {
-    [
-        header::RANGE,
-        header::IF_RANGE,
-        header::IF_MATCH,
-        header::IF_NONE_MATCH,
-        header::IF_MODIFIED_SINCE,
-        header::IF_UNMODIFIED_SINCE,
-    ]
-    .contains(name)
 }
 
 /// A key borrowed from a request.

@@ -2,12 +2,12 @@
 
 use super::flight::{Answered, Entrance, Flight, Landing, told};
 use super::reading::{Read, failed, without_deadline};
-use super::shared::{Plan, Shared};
-use super::store::Ticket;
+use super::shared::{Plan, Shared, served};
+use super::store::{Entry, Ticket};
 use super::writing::Writing;
 use crate::classify::Route;
 use crate::error::{BoxError, Error};
-use crate::payload::Payload;
+use crate::payload::{Payload, ServedFrom};
 use http::{Request, Response};
 use pin_project::pin_project;
 use std::fmt;
@@ -47,7 +47,8 @@ where
 
     fn call(&mut self, request: Request<Payload>) -> Self::Future {
         ResponseFuture(match self.shared.plan(&request) {
-            Plan::Answer(answer) => State::answered(answer),
+            Plan::Hit(entry, from) => State::Hit(entry, from),
+            Plan::Refuse(error) => State::answered(Err(error)),
             Plan::Pass => State::Pass(self.send(request)),
             Plan::Write(writing) => State::Write(self.send(request), Some(writing)),
             Plan::Read(read) => self.read(read, request),
@@ -150,14 +151,17 @@ pub struct ResponseFuture<F>(#[pin] State<F>);
 enum State<F> {
     /// Boxed only where a message to the upstream is awaited, never for a hit.
     Wait(Pin<Box<dyn Future<Output = Answered> + Send>>),
-    Answered(Option<Answered>),
+    /// The answer is copied only when it is asked for, to where it is wanted.
+    Hit(Arc<Entry>, ServedFrom),
+    /// Boxed: it exists only on rare paths, and would be moved along on all others.
+    Answered(Option<Box<Answered>>),
     Pass(#[pin] F),
     Write(#[pin] F, Option<Writing>),
 }
 
 impl<F> State<F> {
-    const fn answered(answer: Answered) -> Self {
-        Self::Answered(Some(answer))
+    fn answered(answer: Answered) -> Self {
+        Self::Answered(Some(Box::new(answer)))
     }
 }
 
@@ -177,8 +181,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Answered> {
         match self.project().0.project() {
             StateProj::Wait(future) => future.as_mut().poll(cx),
+            StateProj::Hit(entry, from) => Poll::Ready(Ok(served(entry, *from))),
             StateProj::Answered(answer) => match answer.take() {
-                Some(answer) => Poll::Ready(answer),
+                Some(answer) => Poll::Ready(*answer),
                 // Polled after it was done: the same as an async block would do, without its panic.
                 None => Poll::Pending,
             },

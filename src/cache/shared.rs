@@ -12,7 +12,7 @@ use super::writing::Writing;
 use crate::classify::{self, Classify, Route, Safety};
 use crate::clock::{Clock, Instant};
 use crate::context::{Context, Priority, TenantOf};
-use crate::error::BoxError;
+use crate::error::{BoxError, Error};
 use crate::event::{Decision, Event, Observer};
 use crate::outcome::Verdict;
 use crate::payload::{Payload, ServedFrom};
@@ -37,8 +37,10 @@ pub(super) struct Shared {
 
 /// What becomes of a request.
 pub(super) enum Plan {
-    /// It is answered here.
-    Answer(Answered),
+    /// It is answered by what is kept.
+    Hit(Arc<Entry>, ServedFrom),
+    /// It contradicts itself.
+    Refuse(Error),
     /// It goes on untouched.
     Pass,
     /// It goes on, and invalidates.
@@ -61,7 +63,7 @@ impl Shared {
         if route.safety == Safety::Write {
             return match self.tenant_of.tenant(request) {
                 Ok(tenant) => Plan::Write(Writing::begin(self, tenant, request, route)),
-                Err(error) => Plan::Answer(Err(error)),
+                Err(error) => Plan::Refuse(error),
             };
         }
         let Some(rule) = self.rules.read(request) else {
@@ -73,7 +75,7 @@ impl Shared {
         }
         let tenant = match self.tenant_of.tenant(request) {
             Ok(tenant) => tenant,
-            Err(error) => return Plan::Answer(Err(error)),
+            Err(error) => return Plan::Refuse(error),
         };
         let key = KeyRef::new(&self.hashers, tenant, request, headers);
         let ttl = rule.ttl.unwrap_or(self.config.ttl);
@@ -86,12 +88,16 @@ impl Shared {
         // The token first: a write between the two makes the answer too old, never too young.
         let token = self.token(tenant, request);
         let now = self.clock.now();
-        if let Some(entry) = &spare
-            && let Some(answer) = self.fresh(entry, token, now, ttl)
-        {
-            self.tell_hit(tenant, priority, answer.body().served_from());
-            return Plan::Answer(Ok(answer));
-        }
+        let from = spare
+            .as_ref()
+            .and_then(|entry| fresh(entry, token, now, ttl));
+        let spare = match (spare, from) {
+            (Some(entry), Some(from)) => {
+                self.tell_hit(tenant, priority, from);
+                return Plan::Hit(entry, from);
+            }
+            (spare, _) => spare,
+        };
         Plan::Read(Box::new(Read {
             ticket: Arc::new(self.ticket(tenant, request, &key, now)),
             route,
@@ -154,19 +160,6 @@ impl Shared {
         }
     }
 
-    /// The kept answer, if it may be given at once.
-    pub(super) fn fresh(
-        &self,
-        entry: &Entry,
-        token: u64,
-        now: Instant,
-        ttl: Duration,
-    ) -> Option<Response<Payload>> {
-        let age = now.saturating_duration_since(entry.asked_at);
-        let standing = freshness::standing(entry.token == token, age, ttl, Duration::ZERO);
-        (standing == Standing::Fresh).then(|| served(entry, ServedFrom::FreshCache { age }))
-    }
-
     pub(super) fn enter(&self, read: &Read) -> Entrance<Response<Payload>> {
         if read.alone {
             let (flight, landing) = Flight::alone();
@@ -175,7 +168,8 @@ impl Shared {
         let ticket = &read.ticket;
         let entrance = self.flights.enter(ticket, read.priority, || {
             let entry = self.store.find_owned(&ticket.key)?;
-            self.fresh(&entry, ticket.token, ticket.asked_at, read.ttl)
+            let from = fresh(&entry, ticket.token, ticket.asked_at, read.ttl)?;
+            Some(served(&entry, from))
         });
         let tenant = ticket.key.tenant();
         match &entrance {
@@ -241,6 +235,15 @@ impl Shared {
     }
 }
 
+/// Where a kept answer comes from, if it may be given at once.
+pub(super) fn fresh(entry: &Entry, token: u64, now: Instant, ttl: Duration) -> Option<ServedFrom> {
+    let age = now.saturating_duration_since(entry.asked_at);
+    let standing = freshness::standing(entry.token == token, age, ttl, Duration::ZERO);
+    (standing == Standing::Fresh).then_some(ServedFrom::FreshCache { age })
+}
+
 pub(super) fn served(entry: &Entry, from: ServedFrom) -> Response<Payload> {
-    entry.answer.clone().map(|body| body.with_served_from(from))
+    let mut answer = entry.answer.clone();
+    answer.body_mut().set_served_from(from);
+    answer
 }

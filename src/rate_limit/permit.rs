@@ -45,8 +45,7 @@ impl Permit {
     }
 
     /// The call is about to be made.
-    #[must_use]
-    pub(super) fn leave(mut self) -> Self {
+    pub(super) fn leave(&mut self) {
         // Only slots that are counted from the send need to know when that was.
         let sent_at = if self.shared.limits.rules.counts_from_send() {
             self.shared.now()
@@ -54,7 +53,6 @@ impl Permit {
             0
         };
         self.state = State::Out { sent_at };
-        self
     }
 
     /// The call was judged; an answer that nobody judged is a whole one.

@@ -41,8 +41,8 @@ where
 
     fn call(&mut self, request: Request<Payload>) -> ResponseFuture<S> {
         let step = match self.shared.ask(&request) {
-            Ok(Answer::Go(permit)) => {
-                let permit = permit.leave();
+            Ok(Answer::Go(mut permit)) => {
+                permit.leave();
                 Step::Sent {
                     answer: self.inner.call(request),
                     permit,
@@ -134,25 +134,24 @@ where
                         return Poll::Ready(Err(Error::from_inner(error)));
                     }
                     let (mut inner, request) = *call.take().expect(POLLED_AGAIN);
-                    let permit = permit.take().expect(POLLED_AGAIN).leave();
+                    let mut permit = permit.take().expect(POLLED_AGAIN);
+                    permit.leave();
                     Step::Sent {
                         answer: inner.call(request),
                         permit,
                     }
                 }
-                StepProj::Sent { answer, permit } => {
-                    return Poll::Ready(match ready!(answer.poll(cx)) {
-                        Ok(response) => {
-                            permit.judged(response.body().verdict());
-                            Ok(response)
-                        }
-                        Err(error) => {
-                            let error = Error::from_inner(error);
-                            permit.judged(Some(error.verdict()));
-                            Err(error)
-                        }
-                    });
-                }
+                StepProj::Sent { answer, permit } => match ready!(answer.poll(cx)) {
+                    Ok(response) => {
+                        permit.judged(response.body().verdict());
+                        return Poll::Ready(Ok(response));
+                    }
+                    Err(error) => {
+                        let error = Error::from_inner(error);
+                        permit.judged(Some(error.verdict()));
+                        return Poll::Ready(Err(error));
+                    }
+                },
             };
             step.set(next);
         }

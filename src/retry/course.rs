@@ -24,6 +24,8 @@ pub(super) struct Course {
     shared: Arc<Shared>,
     /// A copy for the attempts to come; `None` where the profile allows only one.
     request: Option<Request<Payload>>,
+    /// The marker that belongs into the copy: see [`copy`].
+    marker: Option<Context>,
     /// The attempt under way or just ended, from 1.
     attempt: u32,
     priority: Priority,
@@ -45,11 +47,17 @@ impl Course {
         {
             shared.budget.deposit(tenant);
         }
-        let priority = Context::of(request).priority();
+        let marker = request.extensions().get::<Context>();
+        let priority = marker.map(Context::priority).unwrap_or_default();
         let again = shared.config.profile(priority).attempts_max > 1;
+        let (request_copy, marker) = match again {
+            true => copy(request, marker),
+            false => (None, None),
+        };
         Self {
             shared,
-            request: again.then(|| request.clone()),
+            request: request_copy,
+            marker,
             attempt: 1,
             priority,
             operation: request.body().operation(),
@@ -74,19 +82,35 @@ impl Course {
         self.request.clone().unwrap_or_default()
     }
 
+    /// Whether this answer is the caller's, whatever else could be done: judged in place, for it is the straight path.
+    pub(super) fn ends_with(&mut self, answer: &mut Response<Payload>) -> bool {
+        let is_success = |verdict: Verdict| verdict.outcome == Outcome::Applied;
+        if self.request.is_none() || answer.body().verdict().is_some_and(is_success) {
+            return true;
+        }
+        self.complete();
+        let Some(request) = &self.request else {
+            return true;
+        };
+        let classify = &*self.shared.classify;
+        let route = classify.route(request);
+        let clock = &self.shared.clock;
+        is_success(classify::judge_answer(classify, route, clock, answer))
+    }
+
+    /// Puts the marker into the copy, where everybody looks for it.
+    fn complete(&mut self) {
+        if let Some((request, marker)) = self.request.as_mut().zip(self.marker.take()) {
+            request.extensions_mut().insert(marker);
+        }
+    }
+
     /// What follows the attempt that ended with `answer`.
     pub(super) fn after(&mut self, answer: Result<Response<Payload>, BoxError>) -> Next {
+        self.complete();
         let Some(request) = &self.request else {
             return ControlFlow::Break(answer.map_err(Error::from_inner));
         };
-        if let Ok(good) = &answer
-            && good
-                .body()
-                .verdict()
-                .is_some_and(|verdict| verdict.outcome == Outcome::Applied)
-        {
-            return ControlFlow::Break(answer.map_err(Error::from_inner));
-        }
         let route = self.shared.classify.route(request);
         let (answer, verdict) =
             classify::judge(&*self.shared.classify, route, &self.shared.clock, answer);
@@ -179,4 +203,21 @@ impl Course {
     fn profile(&self) -> &Profile {
         self.shared.config.profile(self.priority)
     }
+}
+
+/// A copy of a request. A marker that is its only extension, as it is of most requests, is kept beside it: copying
+/// extensions costs three allocations, and a request that succeeds never needs them again.
+fn copy(
+    request: &Request<Payload>,
+    marker: Option<&Context>,
+) -> (Option<Request<Payload>>, Option<Context>) {
+    let Some(marker) = marker.filter(|_| request.extensions().len() == 1) else {
+        return (Some(request.clone()), None);
+    };
+    let mut copy = Request::new(request.body().clone());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    (Some(copy), Some(marker.clone()))
 }
