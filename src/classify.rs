@@ -1,6 +1,7 @@
 //! What an answer or an error means: asked once per attempt, just above the transport.
 
-use crate::error::{Error, NotSent};
+use crate::clock::Clock;
+use crate::error::{BoxError, Error, NotSent};
 use crate::outcome::{Advice, Outcome, Verdict};
 use crate::payload::Payload;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -90,6 +91,42 @@ pub fn without_effect_if_read(route: Route, verdict: Verdict) -> Verdict {
         }
     } else {
         verdict
+    }
+}
+
+/// What came back of an attempt, and what it means: the judgement from below where there is one, that of `classify` where
+/// nobody judged yet. It is recorded in the answer, or in the error.
+///
+/// # Errors
+/// The inner service's own, as an [`Error`] that carries the verdict.
+pub fn judge(
+    classify: &dyn Classify,
+    route: Route,
+    clock: &Clock,
+    answer: Result<Response<Payload>, BoxError>,
+) -> (Result<Response<Payload>, Error>, Verdict) {
+    match answer {
+        Ok(answer) => {
+            let verdict = answer.body().verdict().unwrap_or_else(|| {
+                // The wall clock is read only where a date may have to be counted from it.
+                let wall = if answer.headers().contains_key(header::RETRY_AFTER) {
+                    SystemTime::from(clock.wall())
+                } else {
+                    SystemTime::UNIX_EPOCH
+                };
+                classify.answer(route, &answer, wall)
+            });
+            let verdict = without_effect_if_read(route, verdict);
+            (Ok(answer.map(|body| body.with_verdict(verdict))), verdict)
+        }
+        Err(error) => {
+            let verdict = match error.downcast_ref::<Error>() {
+                Some(ours) => ours.verdict(),
+                None => classify.error(route, &*error),
+            };
+            let verdict = without_effect_if_read(route, verdict);
+            (Err(Error::upstream(error, verdict)), verdict)
+        }
     }
 }
 

@@ -72,7 +72,12 @@ impl From<SystemTime> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Whole seconds in the HTTP date form: for messages to people, not for parsing back.
+        // Whole seconds in the HTTP date form: for messages to people, not for parsing back. The form ends with the year
+        // 9999.
+        const LAST: Timestamp = Timestamp(253_402_300_799_000);
+        if *self > LAST {
+            return f.write_str("never");
+        }
         f.write_str(&httpdate::fmt_http_date(SystemTime::from(*self)))
     }
 }
@@ -163,6 +168,16 @@ mod tests {
         let clock = Clock::anchored(Timestamp::from_millis(1_000));
         clock.sleep(Duration::from_millis(250)).await;
         assert_eq!(clock.wall(), Timestamp::from_millis(1_250));
+    }
+
+    #[test]
+    fn every_timestamp_can_be_shown() {
+        assert_eq!(Timestamp::NEVER.to_string(), "never");
+        assert_eq!(
+            Timestamp(253_402_300_799_000).to_string(),
+            "Fri, 31 Dec 9999 23:59:59 GMT"
+        );
+        assert_eq!(Timestamp(253_402_300_800_000).to_string(), "never");
     }
 
     #[test]

@@ -296,6 +296,13 @@ impl Context {
         self
     }
 
+    /// The same without a deadline: for work that is shared, or finished in any case.
+    #[must_use]
+    pub const fn without_deadline(mut self) -> Self {
+        self.deadline = None;
+        self
+    }
+
     /// How long the caller waits for a final answer before it is told "still settling".
     #[must_use]
     pub const fn with_patience(mut self, patience: Duration) -> Self {

@@ -28,3 +28,8 @@ pub mod stack;
 pub mod transport;
 
 pub use error::{BoxError, Error, InvalidConfig};
+
+/// The README's example is compiled with the document tests.
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,1 +1,123 @@
-//! Problem.
+//! [`Error`] as an HTTP answer: problem details (RFC 9457), for axum and friends.
+//!
+//! Doubt about money is never a 5xx: a client that retries a 5xx with a new key would pay twice. An operation that is
+//! still settling is 202, one that a person must look at is 409; both carry a `Location` to ask at, and say not to use a
+//! new key.
+
+use crate::error::{Error, Side};
+use crate::payload::Payload;
+use http::{HeaderValue, Response, StatusCode, header};
+use std::time::Duration;
+
+/// Where clients ask for an operation by its id: the path that `Location` is made of.
+#[derive(Clone, Debug)]
+pub struct ProblemConfig {
+    /// The path before the operation's id.
+    pub operations: String,
+}
+
+impl Default for ProblemConfig {
+    fn default() -> Self {
+        Self {
+            operations: "/operations/".into(),
+        }
+    }
+}
+
+/// The status that tells a client what to do next.
+#[must_use]
+pub const fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+        // The codes of draft-ietf-httpapi-idempotency-key-header: missing 400, in progress 409, reused 422.
+        Error::KeyRequired | Error::Invalid(_) => StatusCode::BAD_REQUEST,
+        Error::KeyReused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Error::KeyExpired | Error::InFlight(_) | Error::Parked(_) => StatusCode::CONFLICT,
+        Error::Pending(_) | Error::OutcomeUnknown(_) => StatusCode::ACCEPTED,
+        Error::JournalUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Deadline => StatusCode::GATEWAY_TIMEOUT,
+        Error::TooLarge(large) => match large.side {
+            Side::Request => StatusCode::PAYLOAD_TOO_LARGE,
+            Side::Answer => StatusCode::BAD_GATEWAY,
+        },
+        Error::Upstream(_) => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// The whole answer: status, `Retry-After`, `Location`, and a body in `application/problem+json`.
+#[must_use]
+pub fn response(error: &Error, config: &ProblemConfig) -> Response<Payload> {
+    let status = match (status(error), error.operation()) {
+        // A write in doubt is never told as a failure of the server.
+        (status, Some(_)) if status.is_server_error() => StatusCode::ACCEPTED,
+        (status, _) => status,
+    };
+    let mut body = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or("Problem"),
+        "status": status.as_u16(),
+        "detail": error.to_string(),
+        "outcome": error.outcome().as_str(),
+    });
+    if let Some(operation) = error.operation() {
+        body["operation"] = operation.to_string().into();
+    }
+    let mut response = Response::new(Payload::from(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    if let Some(after) = error.retry_after() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+    }
+    if let Some(operation) = error.operation()
+        && let Ok(location) = HeaderValue::from_str(&format!("{}{operation}", config.operations))
+    {
+        headers.insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// Rounded up: a client that comes back earlier is refused again.
+const fn whole_seconds(after: Duration) -> u64 {
+    after.as_secs() + if after.subsec_nanos() > 0 { 1 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::OperationId;
+    use crate::outcome::Outcome;
+
+    #[test]
+    fn doubt_about_money_is_never_a_server_error_and_says_where_to_ask() {
+        let id = OperationId::from_bits(7);
+        for error in [
+            Error::pending(id),
+            Error::outcome_unknown(id),
+            Error::parked(id),
+            Error::in_flight(id, Duration::from_millis(1_500)),
+        ] {
+            let response = response(&error, &ProblemConfig::default());
+            assert!(!response.status().is_server_error(), "{error}");
+            assert_eq!(
+                response.headers()["location"],
+                format!("/operations/{id}").as_str()
+            );
+            let body: serde_json::Value = serde_json::from_slice(response.body().bytes()).unwrap();
+            assert_eq!(body["outcome"], Outcome::Unknown.as_str());
+            assert_eq!(body["operation"], id.to_string());
+        }
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up() {
+        let limited = Error::rate_limited(Duration::from_millis(1_001));
+        assert_eq!(
+            response(&limited, &ProblemConfig::default()).headers()["retry-after"],
+            "2"
+        );
+    }
+}

@@ -45,6 +45,10 @@ impl<F> std::fmt::Debug for AttemptFuture<F> {
 }
 
 #[pin_project(project = KindProject)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the plain path must not allocate; the size is that of the inner future"
+)]
 enum Kind<F> {
     /// No operation: nothing is recorded.
     Plain(#[pin] Timed<F>),

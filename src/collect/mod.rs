@@ -1,4 +1,4 @@
-//! The edges: any HTTP body becomes a whole, bounded [`Payload`], on the way in and on the way out.
+//! The edges: any HTTP body becomes a whole, bounded [`Payload`](crate::payload::Payload), on the way in and on the way out.
 //!
 //! [`EdgeLayer`] stands outermost: it takes requests with any body, and tells in headers (`Age`, `Cache-Status`,
 //! `Idempotent-Replayed`) and in the extension [`Told`](headers::Told) where an answer came from. [`WholeLayer`] stands
@@ -25,7 +25,7 @@
 //!     Ok::<_, Error>(Response::new(Payload::empty()))
 //! });
 //! let service = EdgeLayer::new(8)?.layer(inner);
-//! let request = Request::post("http://upstream/").body(Full::from("more than eight bytes"))?;
+//! let request = Request::post("http://upstream/").body(Full::<bytes::Bytes>::from("more than eight bytes"))?;
 //! assert_eq!(service.oneshot(request).await.unwrap_err().kind(), Kind::TooLarge);
 //! # Ok(()) }
 //! ```

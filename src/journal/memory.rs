@@ -65,19 +65,23 @@ fn conflict_of(record: &Record) -> Option<ConflictOf> {
 }
 
 impl Shelves {
-    fn claim(&mut self, record: &Record) -> Claim {
+    fn claim(&mut self, record: &Record) -> Result<Claim, JournalError> {
         let key = key_of(record);
         if let Some(existing) = self.by_key.get(&key).and_then(|id| self.records.get(id)) {
-            return Claim::Existing(Box::new(existing.clone()));
+            return Ok(Claim::Existing(Box::new(existing.clone())));
         }
-        if let Some(conflict) = conflict_of(record) {
-            if let Some(other) = self
-                .by_conflict
-                .get(&conflict)
-                .and_then(|id| self.records.get(id))
-            {
-                return Claim::Conflict(Box::new(other.clone()));
-            }
+        let conflict = conflict_of(record);
+        if let Some(other) = conflict
+            .as_ref()
+            .and_then(|conflict| self.by_conflict.get(conflict))
+            .and_then(|id| self.records.get(id))
+        {
+            return Ok(Claim::Conflict(Box::new(other.clone())));
+        }
+        if let Some(taken) = self.records.get(&record.id()) {
+            return Err(JournalError::Conflict(Box::new(taken.clone())));
+        }
+        if let Some(conflict) = conflict.filter(|_| !record.state().is_final()) {
             self.by_conflict.insert(conflict, record.id());
         }
         self.by_key.insert(key, record.id());
@@ -85,7 +89,7 @@ impl Shelves {
             self.by_due.insert((due, record.id()));
         }
         self.records.insert(record.id(), record.clone());
-        Claim::Claimed
+        Ok(Claim::Claimed)
     }
 
     fn step(&mut self, next: &Record) -> Result<(), JournalError> {
@@ -103,7 +107,7 @@ impl Shelves {
         current.progress = next.progress.clone();
         current.answer.clone_from(&next.answer);
         if next.state().is_final()
-            && let Some(conflict) = conflict_of(next)
+            && let Some(conflict) = conflict_of(current)
             && self.by_conflict.get(&conflict) == Some(&id)
         {
             self.by_conflict.remove(&conflict);
@@ -150,7 +154,7 @@ impl Journal for MemoryJournal {
 
     fn claim<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Claim, JournalError>> {
         let claim = self.lock().claim(record);
-        Box::pin(ready(Ok(claim)))
+        Box::pin(ready(claim))
     }
 
     fn step<'a>(&'a self, next: &'a Record) -> BoxFuture<'a, Result<(), JournalError>> {

@@ -1,6 +1,6 @@
 //! The durable record of operations; also the work list of reconciliation.
 //!
-//! Deciding is pure: [`record`] is the state machine, [`may_send`] the one question before every byte, [`settle`] what
+//! Deciding is pure: [`record`] is the state machine, [`may_send`] the one question before every byte, `settle` what
 //! follows from doubt. A [`Journal`] only keeps records: it claims, replaces by compare-and-swap, and lists what is due.
 //! [`Book`] is what the rooms share: the operations that this process works on, over a journal.
 //!
@@ -8,10 +8,13 @@
 //! `get` tells which.
 
 mod book;
+pub mod conformance;
 mod may_send;
 mod memory;
 pub mod record;
 mod settle;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 pub(crate) use book::Entered;
 pub use book::{Book, BookConfig, Live, Told, told_of};
@@ -22,6 +25,8 @@ pub use record::{
     StoredAnswer, StoredRequest,
 };
 pub use settle::{After, Next, Observation, Proof, SettleConfig, after_look, next};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteJournal;
 
 use crate::clock::Timestamp;
 use crate::context::{OperationId, OperationKey, Tenant};
@@ -148,7 +153,7 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
 
     /// Puts a new operation on record, unless its (namespace, tenant, key) is there already, or another operation of
     /// that (namespace, tenant) with the same conflict key is not final. Resolves once the claim is as durable as
-    /// [`Journal::durability`] says.
+    /// [`Journal::durability`] says. An id that another operation has is [`JournalError::Conflict`].
     fn claim<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Claim, JournalError>>;
 
     /// Replaces progress and answer of the record `next.id()`, if its version on record is `next.progress.version - 1`.

@@ -203,7 +203,9 @@ impl Book {
                 contradicted,
             )
         };
+        self.tell_end(&live);
         if contradicted && let Some(record) = live.record() {
+            self.tell_end_again(&live);
             self.tell_contradiction(&record, number);
         }
         if !keyed {

@@ -38,6 +38,8 @@ pub(super) struct Inside {
     pub(super) told: bool,
     /// Callers that wait.
     pub(super) waiting: usize,
+    /// That it is final was told, or was known before this process took it up.
+    pub(super) end_told: bool,
     /// What every waiting caller gets, where that is not the record's answer.
     pub(super) ended: Option<Result<Response<Payload>, Error>>,
 }
@@ -66,12 +68,25 @@ pub struct Live {
     pub(super) turn: tokio::sync::Mutex<()>,
 }
 
+fn is_final(record: &Record) -> bool {
+    record.state().is_final()
+}
+
+impl Inside {
+    /// What the journal says, found there and not made here.
+    pub(super) fn found(&mut self, record: Record) {
+        self.end_told = is_final(&record);
+        self.record = Some(record);
+    }
+}
+
 impl Live {
     pub(super) fn new(id: OperationId, key: super::KeyOf, record: Option<Record>) -> Self {
         Self {
             id,
             key,
             inside: Mutex::new(Inside {
+                end_told: record.as_ref().is_some_and(is_final),
                 record,
                 dirty: false,
                 changes: 0,

@@ -9,6 +9,7 @@
 mod attempts;
 mod live;
 mod pages;
+mod settled;
 mod steps;
 mod tasks;
 
@@ -95,6 +96,7 @@ struct Inner {
     pages: Mutex<Pages>,
     due: Notify,
     tasks: Tasks,
+    settled: settled::OnSettled,
 }
 
 /// See the module. Clones share everything.
@@ -127,6 +129,7 @@ impl Book {
                 pages: Mutex::default(),
                 due: Notify::new(),
                 tasks: Tasks::default(),
+                settled: settled::OnSettled::default(),
             }),
         })
     }

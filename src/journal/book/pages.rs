@@ -66,7 +66,7 @@ impl Book {
         let mut inside = live.lock();
         // Somebody was told that the work on it goes on, and that holds whoever takes it up.
         inside.told |= record.state() == State::Ready && record.progress.due.is_some();
-        inside.record = Some(record);
+        inside.found(record);
         drop(inside);
         drop(pages);
         live.changed.notify_waiters();
@@ -87,7 +87,7 @@ impl Book {
                 .as_ref()
                 .is_none_or(|known| known.progress.version < record.progress.version);
             if newer && !inside.dirty {
-                inside.record = Some(record);
+                inside.found(record);
             }
             drop(inside);
             return Some(Arc::clone(live));

@@ -110,8 +110,12 @@ impl Book {
                 contradicted = Some(record.clone());
             }
         }
-        if let Some(record) = contradicted {
-            self.tell_contradiction(&record, 0);
+        match contradicted {
+            Some(record) => {
+                self.tell_end_again(live);
+                self.tell_contradiction(&record, 0);
+            }
+            None => self.tell_end(live),
         }
         live.changed.notify_waiters();
     }

@@ -1,0 +1,256 @@
+//! Laws of `claim` and `get`.
+
+use super::sample::{NAMESPACE, after, asking, key, odd, plain, tenant};
+use super::{Found, answered, in_words, must, same, told};
+use crate::context::OperationId;
+use crate::journal::{Claim, Journal, JournalError, Lookup, Record, State};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::task::JoinSet;
+
+/// How many callers race in the laws about races.
+const CALLERS: u128 = 16;
+
+fn by_key(record: &Record) -> Lookup<'_> {
+    Lookup::Key {
+        namespace: &record.asked.namespace,
+        tenant: &record.asked.tenant,
+        key: &record.asked.key,
+    }
+}
+
+pub(super) async fn claimed<J: Journal>(journal: &J, record: &Record) -> Found {
+    answered(
+        &told("claim", journal.claim(record).await)?,
+        &Claim::Claimed,
+    )
+}
+
+pub(super) async fn on_record<J: Journal>(journal: &J, record: &Record) -> Found {
+    for which in [Lookup::Id(record.id()), by_key(record)] {
+        let found = told("get", journal.get(which).await)?
+            .ok_or_else(|| format!("{which:?} is not on record"))?;
+        same(&found, record)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn absent<J: Journal>(journal: &J, which: Lookup<'_>) -> Found {
+    let found = told("get", journal.get(which).await)?;
+    must(found.is_none(), || {
+        format!("{which:?} is on record, and should not be")
+    })
+}
+
+fn existing(record: &Record) -> Claim {
+    Claim::Existing(Box::new(record.clone()))
+}
+
+fn conflict(record: &Record) -> Claim {
+    Claim::Conflict(Box::new(record.clone()))
+}
+
+pub(super) async fn what_is_not_on_record_is_not_found<J: Journal>(journal: Arc<J>) -> Found {
+    claimed(&*journal, &plain(1, "here")?).await?;
+    let elsewhere = plain(2, "elsewhere")?;
+    for which in [Lookup::Id(elsewhere.id()), by_key(&elsewhere)] {
+        absent(&*journal, which).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_claim_is_read_back_whole<J: Journal>(journal: Arc<J>) -> Found {
+    for record in odd()? {
+        claimed(&*journal, &record).await?;
+        on_record(&*journal, &record).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn an_existing_key_is_returned_whole_and_kept<J: Journal>(
+    journal: Arc<J>,
+) -> Found {
+    for (number, record) in (100..).zip(odd()?) {
+        claimed(&*journal, &record).await?;
+        let again = asking(record.clone(), |asked| {
+            asked.id = OperationId::from_bits(number);
+            asked.fingerprint.digest = [1; 32];
+            asked.conflict = None;
+        });
+        for claim in [&record, &again] {
+            let answer = told("claim", journal.claim(claim).await)?;
+            answered(&answer, &existing(&record))?;
+        }
+        on_record(&*journal, &record).await?;
+        absent(&*journal, Lookup::Id(again.id())).await?;
+    }
+    Ok(())
+}
+
+/// Claims all of them at once; the ids that won, and what the others were told.
+async fn race<J: Journal>(
+    journal: &Arc<J>,
+    records: Vec<Record>,
+) -> Result<(Vec<Record>, Vec<Claim>), String> {
+    let mut tasks = JoinSet::new();
+    for record in records {
+        let journal = Arc::clone(journal);
+        tasks.spawn(async move { (journal.claim(&record).await, record) });
+    }
+    let (mut winners, mut losers) = (Vec::new(), Vec::new());
+    for (answer, record) in tasks.join_all().await {
+        match told("claim", answer)? {
+            Claim::Claimed => winners.push(record),
+            other => losers.push(other),
+        }
+    }
+    Ok((winners, losers))
+}
+
+pub(super) async fn one_of_many_claims_of_a_key_wins<J: Journal>(journal: Arc<J>) -> Found {
+    let records = (1..=CALLERS).map(|id| plain(id, "wanted"));
+    let (winners, losers) = race(&journal, records.collect::<Result<_, _>>()?).await?;
+    let [winner] = &winners[..] else {
+        return Err(format!("{} callers claimed one key", winners.len()));
+    };
+    for told in losers {
+        answered(&told, &existing(winner))?;
+    }
+    on_record(&*journal, winner).await
+}
+
+pub(super) async fn a_key_is_taken_within_its_namespace_and_tenant_only<J: Journal>(
+    journal: Arc<J>,
+) -> Found {
+    let first = plain(1, "Key")?;
+    let other_tenant = tenant("913")?;
+    let (other_case, longer) = (key("key")?, key("Key0")?);
+    let others = [
+        asking(first.clone(), |asked| {
+            asked.namespace = Arc::from("production")
+        }),
+        asking(first.clone(), |asked| asked.tenant = other_tenant),
+        asking(first.clone(), |asked| asked.key = other_case),
+        // The tenant and the key, run together, are the same text as the first one's.
+        asking(first.clone(), |asked| {
+            asked.namespace = Arc::from(format!("{NAMESPACE}9130"));
+            asked.tenant = crate::context::Tenant::default();
+        }),
+        asking(first.clone(), |asked| asked.key = longer),
+    ];
+    claimed(&*journal, &first).await?;
+    for (id, other) in (2..).zip(others) {
+        let other = asking(other, |asked| asked.id = OperationId::from_bits(id));
+        claimed(&*journal, &other).await?;
+        on_record(&*journal, &other).await?;
+    }
+    on_record(&*journal, &first).await
+}
+
+pub(super) async fn an_id_is_never_taken_twice<J: Journal>(journal: Arc<J>) -> Found {
+    let (first, second) = (plain(1, "first")?, plain(1, "second")?);
+    claimed(&*journal, &first).await?;
+    match journal.claim(&second).await {
+        Err(JournalError::Conflict(current)) => same(&current, &first)?,
+        Err(error) => return Err(format!("expected `Conflict`, was told: {error}")),
+        Ok(claim) => return Err(format!("expected an error, was told {}", in_words(&claim))),
+    }
+    absent(&*journal, by_key(&second)).await?;
+    on_record(&*journal, &first).await
+}
+
+pub(super) async fn a_claim_that_is_dropped_is_whole_or_absent<J: Journal>(
+    journal: Arc<J>,
+) -> Found {
+    for polls in 0..4_u8 {
+        let record = plain(u128::from(polls), &format!("key-{polls}"))?;
+        {
+            let mut claim = journal.claim(&record);
+            for _ in 0..polls {
+                let over = poll_fn(|context| Poll::Ready(claim.as_mut().poll(context).is_ready()));
+                if over.await {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        match told("claim", journal.claim(&record).await)? {
+            Claim::Claimed => {}
+            other => answered(&other, &existing(&record))?,
+        }
+        on_record(&*journal, &record).await?;
+    }
+    Ok(())
+}
+
+fn about(id: u128, key: &str, bill: &str) -> Result<Record, String> {
+    let bill = bill.to_owned();
+    Ok(asking(plain(id, key)?, |asked| asked.conflict = Some(bill)))
+}
+
+pub(super) async fn one_unresolved_operation_per_conflict_key<J: Journal>(
+    journal: Arc<J>,
+) -> Found {
+    let first = about(1, "first", "bill-1")?;
+    claimed(&*journal, &first).await?;
+    let second = about(2, "second", "bill-1")?;
+    let answer = told("claim", journal.claim(&second).await)?;
+    answered(&answer, &conflict(&first))?;
+    absent(&*journal, Lookup::Id(second.id())).await?;
+    // The caller's own key comes first: a repeat of the first is no conflict with itself.
+    let answer = told("claim", journal.claim(&first).await)?;
+    answered(&answer, &existing(&first))?;
+    let other_tenant = tenant("913")?;
+    let elsewhere = asking(about(4, "second", "bill-1")?, |asked| {
+        asked.tenant = other_tenant;
+    });
+    let other_namespace = asking(about(5, "second", "bill-1")?, |asked| {
+        asked.namespace = Arc::from("production");
+    });
+    for record in [about(3, "third", "bill-2")?, elsewhere, other_namespace] {
+        claimed(&*journal, &record).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn one_of_many_claims_of_a_conflict_key_wins<J: Journal>(
+    journal: Arc<J>,
+) -> Found {
+    let records = (1..=CALLERS).map(|id| about(id, &format!("key-{id}"), "bill"));
+    let (winners, losers) = race(&journal, records.collect::<Result<_, _>>()?).await?;
+    let [winner] = &winners[..] else {
+        return Err(format!("{} callers pay one bill", winners.len()));
+    };
+    for told in losers {
+        answered(&told, &conflict(winner))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_conflict_key_is_free_again_after_a_final_state_only<J: Journal>(
+    journal: Arc<J>,
+) -> Found {
+    for (round, last) in (0_u128..).zip([State::Completed, State::Rejected]) {
+        let bill = format!("bill-{round}");
+        let mut first = about(2 * round, &format!("first-{round}"), &bill)?;
+        let second = about(2 * round + 1, &format!("second-{round}"), &bill)?;
+        claimed(&*journal, &first).await?;
+        for state in State::ALL.into_iter().filter(|state| !state.is_final()) {
+            first = after(&first, |next| next.progress.state = state);
+            told("step", journal.step(&first).await)?;
+            let answer = told("claim", journal.claim(&second).await)?;
+            answered(&answer, &conflict(&first)).map_err(|why| format!("while {state}: {why}"))?;
+        }
+        first = after(&first, |next| next.progress.state = last);
+        told("step", journal.step(&first).await)?;
+        claimed(&*journal, &second).await?;
+        // The settled one may still be stepped (acknowledged) without freeing what the second holds.
+        first = after(&first, |next| next.progress.acknowledged = true);
+        told("step", journal.step(&first).await)?;
+        let third = about(1_000 + round, &format!("third-{round}"), &bill)?;
+        let answer = told("claim", journal.claim(&third).await)?;
+        answered(&answer, &conflict(&second))?;
+    }
+    Ok(())
+}

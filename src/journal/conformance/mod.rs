@@ -1,0 +1,162 @@
+//! The laws that every [`Journal`] keeps, as a suite for whoever writes one.
+//!
+//! [`check`] runs each law on a journal of its own and names the first one that is broken. What it cannot check is what
+//! [`Durability`](super::Durability) says: kill the process, or the machine, and look.
+//!
+//! ```
+//! use tower_sturdy::journal::{MemoryJournal, conformance};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), conformance::Broken> {
+//! conformance::check(async || MemoryJournal::new()).await
+//! # }
+//! ```
+
+mod claims;
+mod listings;
+mod sample;
+mod steps;
+
+use super::{Claim, Journal, Record};
+use std::fmt;
+use std::sync::Arc;
+
+/// A law that a journal does not keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    law: &'static str,
+    why: String,
+}
+
+impl Broken {
+    /// The law, as a sentence with underscores.
+    #[must_use]
+    pub const fn law(&self) -> &'static str {
+        self.law
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the journal breaks the law `{}`: {}", self.law, self.why)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// What a law found: nothing, or what is wrong.
+type Found = Result<(), String>;
+
+/// Fails a law with what was seen.
+fn must(holds: bool, why: impl FnOnce() -> String) -> Found {
+    if holds { Ok(()) } else { Err(why()) }
+}
+
+/// The answer of a call that has no reason to fail.
+fn told<T, E: fmt::Display>(what: &str, answer: Result<T, E>) -> Result<T, String> {
+    answer.map_err(|error| format!("{what} failed: {error}"))
+}
+
+/// Fails with the names of the parts that differ: a record may hold megabytes, and what is nobody else's business.
+fn same(found: &Record, expected: &Record) -> Found {
+    let (asked, as_asked) = (&found.asked, &expected.asked);
+    let (request, as_requested) = (&asked.request, &as_asked.request);
+    let (progress, as_made) = (&found.progress, &expected.progress);
+    let parts = [
+        ("id", asked.id == as_asked.id),
+        ("namespace", asked.namespace == as_asked.namespace),
+        ("tenant", asked.tenant == as_asked.tenant),
+        ("key", asked.key == as_asked.key),
+        ("conflict", asked.conflict == as_asked.conflict),
+        ("fingerprint", asked.fingerprint == as_asked.fingerprint),
+        ("capability", asked.capability == as_asked.capability),
+        ("upstream_key", asked.upstream_key == as_asked.upstream_key),
+        ("request.method", request.method == as_requested.method),
+        // `http::Uri` compares scheme and host without regard to case; what is sent must be the same text.
+        (
+            "request.uri",
+            request.uri.to_string() == as_requested.uri.to_string(),
+        ),
+        ("request.headers", request.headers == as_requested.headers),
+        ("request.body", request.body == as_requested.body),
+        ("at", asked.at == as_asked.at),
+        ("state", progress.state == as_made.state),
+        ("version", progress.version == as_made.version),
+        ("attempts", progress.attempts == as_made.attempts),
+        ("history", progress.history == as_made.history),
+        ("due", progress.due == as_made.due),
+        ("answer", found.answer == expected.answer),
+        // Whatever the lines above do not name.
+        ("asked", asked == as_asked),
+        ("progress", progress == as_made),
+    ];
+    let differing: Vec<&str> = parts
+        .into_iter()
+        .filter_map(|(part, equal)| (!equal).then_some(part))
+        .collect();
+    must(differing.is_empty(), || {
+        format!(
+            "operation {} differs from what was put on record in: {}",
+            found.id(),
+            differing.join(", ")
+        )
+    })
+}
+
+/// A claim must be answered so.
+fn answered(answer: &Claim, expected: &Claim) -> Found {
+    match (answer, expected) {
+        (Claim::Claimed, Claim::Claimed) => Ok(()),
+        (Claim::Existing(found), Claim::Existing(expected))
+        | (Claim::Conflict(found), Claim::Conflict(expected)) => same(found, expected),
+        _ => Err(format!(
+            "the claim was answered with {}, not with {}",
+            in_words(answer),
+            in_words(expected)
+        )),
+    }
+}
+
+fn in_words(claim: &Claim) -> String {
+    match claim {
+        Claim::Claimed => "`Claimed`".to_owned(),
+        Claim::Existing(record) => format!("`Existing` (operation {})", record.id()),
+        Claim::Conflict(record) => format!("`Conflict` (operation {})", record.id()),
+    }
+}
+
+/// Runs every law on a fresh, empty journal each. Must be awaited inside a tokio runtime: some laws use tasks.
+///
+/// # Errors
+/// The first law that is broken.
+pub async fn check<J: Journal, F: AsyncFn() -> J>(make: F) -> Result<(), Broken> {
+    macro_rules! laws {
+        ($($room:ident::$law:ident),* $(,)?) => {$(
+            $room::$law(Arc::new(make().await))
+                .await
+                .map_err(|why| Broken { law: stringify!($law), why })?;
+        )*};
+    }
+    laws!(
+        claims::what_is_not_on_record_is_not_found,
+        claims::a_claim_is_read_back_whole,
+        claims::an_existing_key_is_returned_whole_and_kept,
+        claims::one_of_many_claims_of_a_key_wins,
+        claims::a_key_is_taken_within_its_namespace_and_tenant_only,
+        claims::an_id_is_never_taken_twice,
+        claims::a_claim_that_is_dropped_is_whole_or_absent,
+        claims::one_unresolved_operation_per_conflict_key,
+        claims::one_of_many_claims_of_a_conflict_key_wins,
+        claims::a_conflict_key_is_free_again_after_a_final_state_only,
+        steps::a_step_is_read_back_whole,
+        steps::one_of_two_concurrent_steps_wins,
+        steps::a_step_from_another_version_changes_nothing,
+        steps::a_step_of_nothing_is_missing,
+        steps::a_step_never_changes_what_was_asked,
+        listings::the_soonest_due_is_listed_first_and_the_undue_last,
+        listings::a_listing_keeps_to_its_filter,
+        listings::pages_of_a_listing_join_without_gap_or_overlap,
+        listings::a_listing_follows_the_steps,
+    );
+    Ok(())
+}

@@ -1,0 +1,358 @@
+//! The four things a journal does, as SQL on one connection; no transaction of their own.
+
+use super::codec::{self, COLUMNS, ChangingRow, NewRow, Unfit, id_bytes};
+use crate::context::{OperationId, OperationKey, Tenant};
+use crate::journal::{Claim, Filter, JournalError, Record, State};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, params};
+use std::fmt;
+
+/// Why a statement did not do its work.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// SQLite says so.
+    Sqlite(rusqlite::Error),
+    /// A row is there but is no record.
+    Unreadable(OperationId, Unfit),
+    /// A new row was refused, and nothing on record explains it.
+    Unexplained(OperationId),
+}
+
+impl Failure {
+    /// Whether what was to be written did not fit.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull))
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(error) => {
+                let advice = match error.sqlite_error_code() {
+                    Some(ErrorCode::DiskFull) => "; make room on the disk, then try again",
+                    Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                        "; another process held the file for longer than `busy_timeout`; try again"
+                    }
+                    Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                        "; the file is damaged: stop, copy it aside, and restore a backup"
+                    }
+                    Some(ErrorCode::SystemIoFailure) => "; look at the disk and the system's log",
+                    _ => "",
+                };
+                write!(f, "SQLite: {error}{advice}")
+            }
+            Self::Unreadable(id, unfit) => write!(f, "operation {id} cannot be read: {unfit}"),
+            Self::Unexplained(id) => write!(
+                f,
+                "operation {id} was refused by the file though nothing on record stands against it; check the file with `PRAGMA integrity_check`"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Sqlite(error) => Some(error),
+            Self::Unreadable(_, unfit) => Some(unfit),
+            Self::Unexplained(_) => None,
+        }
+    }
+}
+
+/// An answer of the store: a refusal by the journal's rules is an answer like any other.
+pub(super) type Told<T> = Result<Result<T, JournalError>, Failure>;
+
+pub(super) fn claim(db: &Connection, row: &NewRow) -> Told<Claim> {
+    // The unique index on conflict keys does not look at final records, so a claim that is born final asks first.
+    let refused = if row.changing.state.is_final() {
+        standing_against(db, row)?
+    } else {
+        None
+    };
+    if let Some(refused) = refused {
+        return Ok(Ok(refused));
+    }
+    if insert(db, row)? {
+        return Ok(Ok(Claim::Claimed));
+    }
+    if let Some(refused) = standing_against(db, row)? {
+        return Ok(Ok(refused));
+    }
+    match by_id(db, row.asked.id)? {
+        Some(other) => Ok(Err(JournalError::Conflict(Box::new(other)))),
+        None => Err(Failure::Unexplained(row.asked.id)),
+    }
+}
+
+fn standing_against(db: &Connection, row: &NewRow) -> Result<Option<Claim>, Failure> {
+    let asked = &row.asked;
+    if let Some(existing) = by_key(db, &asked.namespace, &asked.tenant, &asked.key)? {
+        return Ok(Some(Claim::Existing(Box::new(existing))));
+    }
+    let Some(conflict) = &asked.conflict else {
+        return Ok(None);
+    };
+    let other = one(
+        db,
+        "namespace = ?1 AND tenant = ?2 AND conflict = ?3 AND state NOT IN ('completed', 'rejected')",
+        params![&*asked.namespace, asked.tenant.as_str(), conflict],
+    )?;
+    Ok(other.map(|other| Claim::Conflict(Box::new(other))))
+}
+
+fn insert(db: &Connection, row: &NewRow) -> Result<bool, Failure> {
+    let (asked, changing) = (&row.asked, &row.changing);
+    let answer = changing.answer.as_ref();
+    let added = db
+        .prepare_cached(
+            "INSERT INTO operation (id, namespace, tenant, key, conflict, fp_version, fp_digest, capability, \
+             upstream_key, method, uri, headers, body, asked_at, state, version, owner, lease_until, due, progress, \
+             answer_status, answer_headers, answer_body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
+             ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            &id_bytes(asked.id)[..],
+            &*asked.namespace,
+            asked.tenant.as_str(),
+            asked.key.as_str(),
+            asked.conflict,
+            asked.fingerprint.version,
+            &asked.fingerprint.digest[..],
+            row.capability,
+            asked.upstream_key,
+            asked.request.method.as_str(),
+            row.uri,
+            row.headers,
+            &asked.request.body[..],
+            asked.at.as_millis().cast_signed(),
+            changing.state.as_str(),
+            changing.version.cast_signed(),
+            changing.owner,
+            changing.lease_until,
+            changing.due,
+            changing.progress,
+            answer.map(|answer| answer.status),
+            answer.map(|answer| &*answer.headers),
+            answer.map(|answer| &answer.body[..]),
+        ])?;
+    Ok(added == 1)
+}
+
+pub(super) fn step(db: &Connection, next: &ChangingRow) -> Told<()> {
+    let answer = next.answer.as_ref();
+    // The first version has none before it, so nothing on record can be waiting for it.
+    if let Some(before) = next.version.checked_sub(1) {
+        let replaced = db
+            .prepare_cached(
+                "UPDATE operation SET state = ?3, version = ?4, owner = ?5, lease_until = ?6, due = ?7, \
+                 progress = ?8, answer_status = ?9, answer_headers = ?10, answer_body = ?11 \
+                 WHERE id = ?1 AND version = ?2",
+            )?
+            .execute(params![
+                &id_bytes(next.id)[..],
+                before.cast_signed(),
+                next.state.as_str(),
+                next.version.cast_signed(),
+                next.owner,
+                next.lease_until,
+                next.due,
+                next.progress,
+                answer.map(|answer| answer.status),
+                answer.map(|answer| &*answer.headers),
+                answer.map(|answer| &answer.body[..]),
+            ])?;
+        if replaced == 1 {
+            return Ok(Ok(()));
+        }
+    }
+    Ok(Err(match by_id(db, next.id)? {
+        Some(current) => JournalError::Conflict(Box::new(current)),
+        None => JournalError::Missing(next.id),
+    }))
+}
+
+pub(super) fn by_id(db: &Connection, id: OperationId) -> Result<Option<Record>, Failure> {
+    one(db, "id = ?1", params![&id_bytes(id)[..]])
+}
+
+pub(super) fn by_key(
+    db: &Connection,
+    namespace: &str,
+    tenant: &Tenant,
+    key: &OperationKey,
+) -> Result<Option<Record>, Failure> {
+    one(
+        db,
+        "namespace = ?1 AND tenant = ?2 AND key = ?3",
+        params![namespace, tenant.as_str(), key.as_str()],
+    )
+}
+
+fn one(db: &Connection, condition: &str, params: impl Params) -> Result<Option<Record>, Failure> {
+    let sql = format!("SELECT {COLUMNS} FROM operation WHERE {condition}");
+    let found = db
+        .prepare_cached(&sql)?
+        .query_row(params, |row| Ok(codec::decode(row)))
+        .optional()?;
+    found.transpose()
+}
+
+/// What is due, then what is not: two ordered walks along two indexes, for no one index has both orders.
+pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Record>, Failure> {
+    let mut found = walk(db, filter, DUE, filter.skip, filter.limit)?;
+    if filter.due_by.is_none() && found.len() < filter.limit {
+        let skip = match found.len() {
+            0 if filter.skip > 0 => filter.skip - count_due(db, filter)?.min(filter.skip),
+            _ => 0,
+        };
+        found.extend(walk(db, filter, UNDUE, skip, filter.limit - found.len())?);
+    }
+    Ok(found)
+}
+
+/// Which rows a walk visits, and in which order.
+#[derive(Clone, Copy)]
+struct Walk {
+    only: &'static str,
+    order: &'static str,
+}
+
+const DUE: Walk = Walk {
+    only: "due IS NOT NULL AND due <= ?2",
+    order: "due, id",
+};
+const UNDUE: Walk = Walk {
+    only: "due IS NULL",
+    order: "id",
+};
+
+fn condition(walk: Walk, filter: &Filter) -> String {
+    let mut sql = walk.only.to_owned();
+    if filter.tenant.is_some() {
+        sql.push_str(" AND tenant = ?1");
+    }
+    if !filter.states.is_empty() {
+        let words: Vec<String> = State::ALL
+            .into_iter()
+            .filter(|state| filter.states.contains(state))
+            .map(|state| format!("'{state}'"))
+            .collect();
+        sql.push_str(" AND state IN (");
+        sql.push_str(&words.join(", "));
+        sql.push(')');
+    }
+    sql
+}
+
+fn due_by(filter: &Filter) -> i64 {
+    filter.due_by.map_or(i64::MAX, codec::sortable)
+}
+
+fn walk_sql(walk: Walk, filter: &Filter) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM operation WHERE {} ORDER BY {} LIMIT ?3 OFFSET ?4",
+        condition(walk, filter),
+        walk.order
+    )
+}
+
+fn walk(
+    db: &Connection,
+    filter: &Filter,
+    walk: Walk,
+    skip: usize,
+    limit: usize,
+) -> Result<Vec<Record>, Failure> {
+    let mut statement = db.prepare_cached(&walk_sql(walk, filter))?;
+    let mut rows = statement.query(params![
+        filter.tenant.as_ref().map(Tenant::as_str),
+        due_by(filter),
+        i64::try_from(limit).unwrap_or(i64::MAX),
+        i64::try_from(skip).unwrap_or(i64::MAX),
+    ])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(codec::decode(row)?);
+    }
+    Ok(found)
+}
+
+fn count_due(db: &Connection, filter: &Filter) -> Result<usize, Failure> {
+    let sql = format!(
+        "SELECT count(*) FROM operation WHERE {}",
+        condition(DUE, filter)
+    );
+    let count: i64 = db.prepare_cached(&sql)?.query_row(
+        params![filter.tenant.as_ref().map(Tenant::as_str), due_by(filter)],
+        |row| row.get(0),
+    )?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::*;
+
+    fn plan(sql: &str) -> String {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(schema::CREATE).unwrap();
+        let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let count = statement.parameter_count();
+        let rows = statement
+            .query_map(
+                rusqlite::params_from_iter(vec![rusqlite::types::Null; count]),
+                |row| row.get::<_, String>("detail"),
+            )
+            .unwrap();
+        rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn what_is_due_is_walked_in_the_order_of_its_index_and_never_sorted() {
+        let filter = Filter {
+            states: vec![State::Unknown, State::Ready],
+            ..Filter::default()
+        };
+        let plan = plan(&walk_sql(DUE, &filter));
+        assert!(plan.contains("operation_due"), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
+    #[test]
+    fn one_tenants_work_is_found_without_a_walk_over_all() {
+        let filter = Filter {
+            tenant: Some(Tenant::default()),
+            ..Filter::default()
+        };
+        for walk in [DUE, UNDUE] {
+            let plan = plan(&walk_sql(walk, &filter));
+            assert!(plan.starts_with("SEARCH"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn the_conflict_index_knows_which_states_are_final() {
+        for state in State::ALL {
+            let word = format!("'{state}'");
+            assert_eq!(
+                schema::CREATE.contains(&format!("NOT IN ({word}"))
+                    || schema::CREATE.contains(&format!(", {word})")),
+                state.is_final(),
+                "{state}"
+            );
+        }
+        let plan = plan(
+            "SELECT id FROM operation WHERE namespace = ?1 AND tenant = ?2 AND conflict = ?3 \
+             AND state NOT IN ('completed', 'rejected')",
+        );
+        assert!(plan.contains("operation_conflict"), "{plan}");
+    }
+}

@@ -1,0 +1,297 @@
+//! Who may go: all quotas of a request at once, or a place in line. No clock, no lock, no async: time is handed in, and
+//! whom to wake is handed out.
+
+use super::line::Rank;
+use super::queue::{UNKNOWN_WAIT, after};
+use super::rules::{Kept, Rules, Set};
+use super::slab::Slab;
+use super::tenants::{LineId, TenantState, Tenants};
+use super::window::{NEVER, Nanos, Window};
+use crate::context::Priority;
+use std::sync::Arc;
+
+/// Every so many answers one tenant is looked at, so that idle ones leave while others are busy.
+const SWEEP_EVERY: u32 = 16;
+
+/// One who asks to be let through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask<'a> {
+    pub(super) tenant: &'a str,
+    pub(super) hash: u64,
+    pub(super) line: LineId,
+    pub(super) priority: Priority,
+}
+
+/// Slots taken: give them back with [`Admission::settle`], exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub(super) tenant: usize,
+    pub(super) line: LineId,
+}
+
+/// The answer to one who came while the quotas looked full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    Go(Grant),
+    Wait(usize),
+    /// It cannot be admitted in time; the soonest time that trying again can help.
+    Refused(Nanos),
+}
+
+/// How a waiter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    Standing,
+    Granted(Grant),
+    /// See [`Arrival::Refused`].
+    Refused(Nanos),
+}
+
+/// How an admitted call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its answer is whole.
+    Answered { sent_at: Nanos },
+    /// No byte of it left.
+    Unsent,
+    /// It may still run upstream.
+    Abandoned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    InLine,
+    Granted,
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiter {
+    pub(super) grant: Grant,
+    pub(super) priority: Priority,
+    pub(super) rank: Rank,
+    /// When it came.
+    pub(super) since: Nanos,
+    /// When it gives up.
+    pub(super) until: Nanos,
+    pub(super) standing: Standing,
+}
+
+/// One part of the tenants (or all of them, where they share a quota), with everything they hold and everyone who waits.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) rules: Arc<Rules>,
+    pub(super) tenants: Tenants,
+    pub(super) app: Vec<Window>,
+    pub(super) waiters: Slab<Waiter>,
+    /// The tenants in whose lines someone stands.
+    pub(super) queued: Vec<usize>,
+    pub(super) in_line: usize,
+    /// The turn that is being dealt; see [`super::deal`].
+    pub(super) turn: u64,
+    pub(super) round: u64,
+    pub(super) alarm: Nanos,
+    pub(super) woken: Vec<usize>,
+    pub(super) candidates: Vec<super::deal::Candidate>,
+    latest: Nanos,
+    settled: u32,
+}
+
+fn fits(set: &Set, tenant: &[Window], app: &[Window]) -> bool {
+    set.tenant.iter().all(|at| tenant[*at].is_free()) && set.app.iter().all(|at| app[*at].is_free())
+}
+
+pub(super) fn take(set: &Set, tenant: &mut TenantState, app: &mut [Window]) {
+    for at in &set.tenant {
+        tenant.windows[*at].take();
+    }
+    for at in &set.app {
+        app[*at].take();
+    }
+    tenant.out += 1;
+}
+
+impl Admission {
+    pub(super) fn new(rules: Arc<Rules>) -> Self {
+        Self {
+            tenants: Tenants::new(),
+            app: rules.app_windows(),
+            waiters: Slab::new(),
+            queued: Vec::new(),
+            in_line: 0,
+            turn: 0,
+            round: 0,
+            alarm: NEVER,
+            woken: Vec::new(),
+            candidates: Vec::new(),
+            latest: 0,
+            settled: 0,
+            rules,
+        }
+    }
+
+    /// How many stand in line.
+    pub(super) fn in_line(&self) -> usize {
+        self.in_line
+    }
+
+    /// When to call [`Admission::tick`], at the latest: nobody can go before this unless something is told first.
+    pub(super) fn alarm(&self) -> Nanos {
+        self.alarm
+    }
+
+    /// Threads read the clock before they take the lock; here time never goes back.
+    pub(super) fn advance(&mut self, now: Nanos) -> Nanos {
+        self.latest = self.latest.max(now);
+        self.latest
+    }
+
+    /// The straight path, without a clock: takes all slots if they look free, the gate was never closed, and nobody
+    /// stands before who asks. `None` says nothing: ask again with [`Admission::arrive`].
+    pub(super) fn try_go(&mut self, ask: Ask<'_>) -> Option<Grant> {
+        let at = self.tenants.find(ask.tenant, ask.hash)?;
+        self.go(at, ask.line)
+    }
+
+    fn go(&mut self, at: usize, line: LineId) -> Option<Grant> {
+        let set = self.rules.sets.get(usize::from(line.set))?;
+        let tenant = self.tenants.get_mut(at)?;
+        let behind_someone = tenant.waiting > 0 || (!set.app.is_empty() && self.in_line > 0);
+        if behind_someone || tenant.gate(line.safety) > 0 || !fits(set, &tenant.windows, &self.app)
+        {
+            return None;
+        }
+        take(set, tenant, &mut self.app);
+        Some(Grant { tenant: at, line })
+    }
+
+    /// Lets one through, puts it in line until `until`, or refuses it because it cannot be admitted by then.
+    pub(super) fn arrive(&mut self, ask: Ask<'_>, now: Nanos, until: Nanos) -> Arrival {
+        let now = self.advance(now);
+        let rules = Arc::clone(&self.rules);
+        let at = self
+            .tenants
+            .find_or_insert(ask.tenant, ask.hash, &rules, now);
+        self.collect(at, ask.line, now);
+        if let Some(grant) = self.go(at, ask.line) {
+            return Arrival::Go(grant);
+        }
+        let rank = now.saturating_add(rules.lag(ask.priority));
+        let grant = Grant {
+            tenant: at,
+            line: ask.line,
+        };
+        let soonest = self.soonest(grant, ask.priority, rank, now);
+        let full = self.tenants.get(at).is_some_and(|tenant| {
+            tenant
+                .lines
+                .get(ask.line.index())
+                .is_some_and(|line| line.len(ask.priority) >= rules.max_waiting)
+        });
+        if full || soonest > until {
+            return Arrival::Refused(after(soonest, now));
+        }
+        let id = self.stand(Waiter {
+            grant,
+            priority: ask.priority,
+            rank,
+            since: now,
+            until,
+            standing: Standing::InLine,
+        });
+        let may_go_at = self.line_free(grant);
+        if may_go_at > now {
+            self.alarm = self.alarm.min(may_go_at);
+            return Arrival::Wait(id);
+        }
+        self.deal(now, self.concerned(at));
+        if let Look::Granted(grant) = self.pick_up(id, now) {
+            self.woken.retain(|woken| *woken != id);
+            return Arrival::Go(grant);
+        }
+        Arrival::Wait(id)
+    }
+
+    /// How a waiter stands; one that is granted or refused is taken out, and its number is free again.
+    pub(super) fn look(&mut self, id: usize, now: Nanos) -> Look {
+        let now = self.advance(now);
+        let Some(waiter) = self.waiters.get(id).copied() else {
+            debug_assert!(false, "looked after a waiter that had left");
+            return Look::Refused(UNKNOWN_WAIT);
+        };
+        if waiter.standing == Standing::InLine && waiter.until <= now {
+            // A slot that comes back at this very instant is still in time.
+            self.deal(now, self.concerned(waiter.grant.tenant));
+            if self.refuse(id) {
+                self.deal(now, self.concerned(waiter.grant.tenant));
+            }
+        }
+        self.pick_up(id, now)
+    }
+
+    /// A waiter leaves without having looked: it passes its turn on, and gives back what it was granted.
+    pub(super) fn cancel(&mut self, id: usize, now: Nanos) {
+        let now = self.advance(now);
+        let Some(waiter) = self.waiters.get(id).copied() else {
+            return;
+        };
+        if waiter.standing == Standing::InLine {
+            self.leave(id);
+            self.deal(now, self.concerned(waiter.grant.tenant));
+        }
+        self.waiters.remove(id);
+        if waiter.standing == Standing::Granted {
+            self.settle(waiter.grant, End::Unsent, now);
+        }
+    }
+
+    /// An admitted call is over: its slots are free, or on their way back.
+    pub(super) fn settle(&mut self, grant: Grant, end: End, now: Nanos) {
+        let now = self.advance(now);
+        let Some(set) = self.rules.sets.get(usize::from(grant.line.set)) else {
+            return;
+        };
+        let Some(tenant) = self.tenants.get_mut(grant.tenant) else {
+            debug_assert!(false, "a tenant left with a call out");
+            return;
+        };
+        let mut soonest = NEVER;
+        for kept in &set.all {
+            let window = match kept {
+                Kept::Tenant(at) => &mut tenant.windows[*at],
+                Kept::App(at) => &mut self.app[*at],
+            };
+            let at = match end {
+                End::Unsent => now,
+                End::Answered { sent_at } => {
+                    self.rules.back_after_answer(window.per(), sent_at, now)
+                }
+                End::Abandoned => self.rules.back_after_abandon(window.per(), now),
+            };
+            window.comes_back(at, now);
+            soonest = soonest.min(at);
+        }
+        tenant.out -= 1;
+        let someone_waits = tenant.waiting > 0 || (!set.app.is_empty() && self.in_line > 0);
+        if someone_waits && soonest <= now {
+            self.deal(now, self.concerned(grant.tenant));
+        } else if someone_waits {
+            self.alarm = self.alarm.min(soonest);
+        }
+        self.settled = self.settled.wrapping_add(1);
+        if self.settled.is_multiple_of(SWEEP_EVERY) {
+            self.tenants.sweep(now);
+        }
+    }
+
+    /// Time has passed: admits who can go now.
+    pub(super) fn tick(&mut self, now: Nanos) {
+        let now = self.advance(now);
+        self.deal(now, None);
+    }
+
+    /// Whom a change at one tenant can concern: only itself, unless tenants share a quota.
+    pub(super) fn concerned(&self, tenant: usize) -> Option<usize> {
+        (!self.rules.shared_by_tenants()).then_some(tenant)
+    }
+}

@@ -1,0 +1,118 @@
+//! A permit: slots in use, given back by what became of the call, whoever drops it.
+
+use super::admission::{End, Grant};
+use super::rules::nanos;
+use super::shared::Shared;
+use super::window::Nanos;
+use crate::context::Priority;
+use crate::event::Decision;
+use crate::outcome::{Advice, Outcome, Verdict};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Dropped before [`Permit::leave`], its slots are free at once; after it and without a verdict, the call counts as
+/// abandoned.
+#[derive(Debug)]
+pub(super) struct Permit {
+    shared: Arc<Shared>,
+    part: usize,
+    grant: Grant,
+    priority: Priority,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Here,
+    Out { sent_at: Nanos },
+    Over,
+}
+
+impl Permit {
+    pub(super) const fn new(
+        shared: Arc<Shared>,
+        part: usize,
+        grant: Grant,
+        priority: Priority,
+    ) -> Self {
+        Self {
+            shared,
+            part,
+            grant,
+            priority,
+            state: State::Here,
+        }
+    }
+
+    /// The call is about to be made.
+    #[must_use]
+    pub(super) fn leave(mut self) -> Self {
+        // Only slots that are counted from the send need to know when that was.
+        let sent_at = if self.shared.limits.rules.counts_from_send() {
+            self.shared.now()
+        } else {
+            0
+        };
+        self.state = State::Out { sent_at };
+        self
+    }
+
+    /// The call was judged; an answer that nobody judged is a whole one.
+    pub(super) fn judged(&mut self, verdict: Option<Verdict>) {
+        let State::Out { sent_at } = self.state else {
+            return;
+        };
+        let answered = End::Answered { sent_at };
+        let (end, advice) = match verdict {
+            None => (answered, Advice::Accept),
+            Some(verdict) if verdict.outcome == Outcome::Unsent => (End::Unsent, verdict.advice),
+            Some(verdict) if verdict.closed => (answered, verdict.advice),
+            Some(verdict) => (End::Abandoned, verdict.advice),
+        };
+        match advice {
+            Advice::Throttled { after } => self.throttled(end, after),
+            _ => self.settle(end),
+        }
+    }
+
+    fn settle(&mut self, end: End) {
+        self.state = State::Over;
+        let now = self.shared.now();
+        self.shared
+            .limits
+            .part(self.part)
+            .with(|locked| locked.admission.settle(self.grant, end, now));
+    }
+
+    /// Closes the gate before the slots are given back, so that nobody slips through in between.
+    fn throttled(&mut self, end: End, after: Option<Duration>) {
+        self.state = State::Over;
+        let now = self.shared.now();
+        // "Retry after nothing" on a throttle answer would hammer an upstream that has just said stop.
+        let pause = after
+            .map(nanos)
+            .filter(|after| *after > 0)
+            .unwrap_or(self.shared.limits.rules.pause);
+        let tenant = self.shared.limits.part(self.part).with(|locked| {
+            let until = now.saturating_add(pause);
+            let tenant = locked.admission.close_gate(self.grant, now, until);
+            locked.admission.settle(self.grant, end, now);
+            tenant
+        });
+        if let Some(tenant) = tenant {
+            let pause = Duration::from_nanos(pause);
+            self.shared
+                .tell(&tenant, self.priority, Decision::GateClosed { pause });
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        match self.state {
+            State::Here => self.settle(End::Unsent),
+            State::Out { .. } => self.settle(End::Abandoned),
+            State::Over => {}
+        }
+    }
+}

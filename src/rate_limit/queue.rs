@@ -1,0 +1,209 @@
+//! The queue's book: who stands where, who is called out, and how long it would take. No clock, no lock.
+
+use super::admission::{Admission, Grant, Look, Standing, Waiter};
+use super::line::{Place, Rank};
+use super::rules::Kept;
+use super::tenants::{LineId, TenantState};
+use super::window::{Nanos, Window};
+use crate::classify::Safety;
+use crate::context::Priority;
+use std::sync::Arc;
+
+/// A second: what is told where no slot's return is known, as with a limit on requests at once.
+pub(super) const UNKNOWN_WAIT: Nanos = 1_000_000_000;
+impl Admission {
+    /// The upstream throttles: the tenant's gate is closed until `until`, and those who cannot wait that long are told
+    /// at once. Returns the tenant's name.
+    pub(super) fn close_gate(
+        &mut self,
+        grant: Grant,
+        now: Nanos,
+        until: Nanos,
+    ) -> Option<Arc<str>> {
+        let now = self.advance(now);
+        let safety = grant.line.safety;
+        let tenant = self.tenants.get_mut(grant.tenant)?;
+        tenant.close_gate(safety, until);
+        let until = tenant.gate(safety);
+        let name = Arc::clone(&tenant.name);
+        let too_late: Vec<usize> = LineId::all(self.rules.sets.len())
+            .filter(|line| line.safety == safety)
+            .filter_map(|line| tenant.lines.get(line.index()))
+            .flat_map(|line| line.iter().map(|place| place.waiter))
+            .filter(|id| self.waiters.get(*id).is_some_and(|w| w.until < until))
+            .collect();
+        for id in too_late {
+            self.refuse(id);
+        }
+        self.deal(now, self.concerned(grant.tenant));
+        Some(name)
+    }
+
+    pub(super) fn pick_up(&mut self, id: usize, now: Nanos) -> Look {
+        let Some(waiter) = self.waiters.get(id).copied() else {
+            return Look::Standing;
+        };
+        match waiter.standing {
+            Standing::InLine => Look::Standing,
+            Standing::Granted => {
+                self.waiters.remove(id);
+                Look::Granted(waiter.grant)
+            }
+            Standing::Refused => {
+                self.waiters.remove(id);
+                let soonest = self.soonest(waiter.grant, waiter.priority, waiter.rank, now);
+                Look::Refused(after(soonest, now))
+            }
+        }
+    }
+
+    /// Brings the windows and gates that a line depends on up to date.
+    pub(super) fn collect(&mut self, at: usize, line: LineId, now: Nanos) {
+        let Some(set) = self.rules.sets.get(usize::from(line.set)) else {
+            return;
+        };
+        if let Some(tenant) = self.tenants.get_mut(at) {
+            tenant.open_gates(now);
+            for at in &set.tenant {
+                tenant.windows[*at].collect(now);
+            }
+        }
+        for at in &set.app {
+            self.app[*at].collect(now);
+        }
+    }
+
+    /// The soonest that one of this rank can be admitted, as far as is known: later if others with a better rank come,
+    /// or if calls in flight take their time.
+    pub(super) fn soonest(
+        &mut self,
+        of: Grant,
+        priority: Priority,
+        rank: Rank,
+        now: Nanos,
+    ) -> Nanos {
+        self.collect(of.tenant, of.line, now);
+        let Some(tenant) = self.tenants.get(of.tenant) else {
+            return now;
+        };
+        let gate = tenant.gate(of.line.safety);
+        // Only those who need the very same quotas certainly go first: others may be held up by one of their own.
+        let ahead = [Safety::Read, Safety::Write]
+            .into_iter()
+            .filter(|safety| *safety == of.line.safety || tenant.gate(*safety) <= gate)
+            .filter_map(|safety| tenant.lines.get(LineId { safety, ..of.line }.index()))
+            .map(|line| line.ahead(priority, rank))
+            .sum();
+        let mut soonest = gate.max(now);
+        for kept in &self.rules.sets[usize::from(of.line.set)].all {
+            let window = match kept {
+                Kept::Tenant(at) => &tenant.windows[*at],
+                Kept::App(at) => &self.app[*at],
+            };
+            let flight_back = self.rules.flight_back(window.per(), now);
+            soonest = soonest.max(window.soonest(now, ahead, flight_back));
+        }
+        soonest
+    }
+
+    pub(super) fn stand(&mut self, waiter: Waiter) -> usize {
+        let id = self.waiters.insert(waiter);
+        let line = waiter.grant.line;
+        let lines = self.rules.sets.len() * 2;
+        let Some(tenant) = self.tenants.get_mut(waiter.grant.tenant) else {
+            return id;
+        };
+        tenant.lines.resize_with(lines, Default::default);
+        let place = Place {
+            rank: waiter.rank,
+            waiter: id,
+        };
+        tenant.lines[line.index()].push(waiter.priority, place);
+        if tenant.waiting == 0 {
+            tenant.queued_at = self.queued.len();
+            self.queued.push(waiter.grant.tenant);
+        }
+        tenant.waiting += 1;
+        self.in_line += 1;
+        id
+    }
+
+    /// Takes a waiter out of its line; what becomes of it is the caller's business.
+    pub(super) fn leave(&mut self, id: usize) {
+        let Some(waiter) = self.waiters.get(id).copied() else {
+            return;
+        };
+        let Some(tenant) = self.tenants.get_mut(waiter.grant.tenant) else {
+            return;
+        };
+        let place = Place {
+            rank: waiter.rank,
+            waiter: id,
+        };
+        tenant.lines[waiter.grant.line.index()].remove(waiter.priority, place);
+        tenant.waiting -= 1;
+        self.in_line -= 1;
+        if tenant.waiting > 0 {
+            return;
+        }
+        tenant.lines = Vec::new();
+        let at = tenant.queued_at;
+        self.queued.swap_remove(at);
+        if let Some(moved) = self.queued.get(at).copied()
+            && let Some(tenant) = self.tenants.get_mut(moved)
+        {
+            tenant.queued_at = at;
+        }
+    }
+
+    /// Sends a waiter away if it still stands in line; says whether it did.
+    pub(super) fn refuse(&mut self, id: usize) -> bool {
+        if !self
+            .waiters
+            .get(id)
+            .is_some_and(|waiter| waiter.standing == Standing::InLine)
+        {
+            return false;
+        }
+        self.leave(id);
+        self.call_out(id, Standing::Refused);
+        true
+    }
+
+    pub(super) fn call_out(&mut self, id: usize, standing: Standing) {
+        if let Some(waiter) = self.waiters.get_mut(id) {
+            waiter.standing = standing;
+            self.woken.push(id);
+        }
+    }
+
+    /// A tenant's state, brought up to date, and the shared windows; for those who look.
+    pub(super) fn inspect(
+        &mut self,
+        name: &str,
+        hash: u64,
+        now: Nanos,
+    ) -> (Option<&TenantState>, &[Window]) {
+        let now = self.advance(now);
+        for window in &mut self.app {
+            window.collect(now);
+        }
+        let Some(at) = self.tenants.find(name, hash) else {
+            return (None, &self.app);
+        };
+        if let Some(tenant) = self.tenants.get_mut(at) {
+            tenant.open_gates(now);
+            for window in &mut tenant.windows {
+                window.collect(now);
+            }
+        }
+        (self.tenants.get(at), &self.app)
+    }
+}
+
+pub(super) fn after(soonest: Nanos, now: Nanos) -> Nanos {
+    match soonest.saturating_sub(now) {
+        0 => UNKNOWN_WAIT,
+        wait => wait,
+    }
+}

@@ -1,0 +1,177 @@
+//! What is kept of each tenant, found by name; nothing is kept of an idle one.
+
+use super::line::Line;
+use super::rules::Rules;
+use super::slab::Slab;
+use super::window::{Nanos, Window};
+use crate::classify::Safety;
+use crate::context::Priority;
+use hashbrown::HashTable;
+use std::sync::Arc;
+
+/// The line of one tenant for one set of quotas, and the gate before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LineId {
+    pub(super) set: u8,
+    pub(super) safety: Safety,
+}
+
+impl LineId {
+    pub(super) fn index(self) -> usize {
+        usize::from(self.set) * 2 + self.safety as usize
+    }
+
+    pub(super) fn all(sets: usize) -> impl Iterator<Item = Self> {
+        (0..=u8::MAX)
+            .take(sets)
+            .flat_map(|set| [Safety::Read, Safety::Write].map(|safety| Self { set, safety }))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct TenantState {
+    pub(super) name: Arc<str>,
+    hash: u64,
+    pub(super) windows: Vec<Window>,
+    /// Until when the upstream's throttle answers close the way, for reads and for writes; zero while open.
+    gates: [Nanos; 2],
+    /// By [`LineId::index`]; empty until someone has to wait.
+    pub(super) lines: Vec<Line>,
+    /// Who stands in one of the lines.
+    pub(super) waiting: usize,
+    /// Admitted and not over.
+    pub(super) out: usize,
+    /// Its turn at what tenants share: the lowest goes next.
+    pub(super) turn: u64,
+    /// The round in which it got something last.
+    pub(super) dealt: u64,
+    /// Where it stands in the list of tenants that wait.
+    pub(super) queued_at: usize,
+}
+
+impl TenantState {
+    pub(super) fn gate(&self, safety: Safety) -> Nanos {
+        self.gates[safety as usize]
+    }
+
+    pub(super) fn close_gate(&mut self, safety: Safety, until: Nanos) {
+        let gate = &mut self.gates[safety as usize];
+        *gate = (*gate).max(until);
+    }
+
+    /// Forgets a gate that is open again, so that the straight path need not ask the clock.
+    pub(super) fn open_gates(&mut self, now: Nanos) {
+        for gate in &mut self.gates {
+            if *gate <= now {
+                *gate = 0;
+            }
+        }
+    }
+
+    pub(super) fn waiting_by(&self, priority: Priority) -> usize {
+        self.lines.iter().map(|line| line.len(priority)).sum()
+    }
+
+    fn is_idle(&mut self, now: Nanos) -> bool {
+        if self.out > 0 || self.waiting > 0 || self.gates.iter().any(|gate| *gate > now) {
+            return false;
+        }
+        self.windows.iter_mut().all(|window| {
+            window.collect(now);
+            window.in_use() == 0
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Tenants {
+    by_name: HashTable<usize>,
+    states: Slab<TenantState>,
+    /// Where the next look for idle tenants begins.
+    hand: usize,
+}
+
+impl Tenants {
+    pub(super) const fn new() -> Self {
+        Self {
+            by_name: HashTable::new(),
+            states: Slab::new(),
+            hand: 0,
+        }
+    }
+
+    pub(super) fn find(&self, name: &str, hash: u64) -> Option<usize> {
+        let same = |at: &usize| {
+            self.states
+                .get(*at)
+                .is_some_and(|state| state.hash == hash && &*state.name == name)
+        };
+        self.by_name.find(hash, same).copied()
+    }
+
+    /// The tenant's number; a new one looks twice for an idle tenant, so that as many leave as come.
+    pub(super) fn find_or_insert(
+        &mut self,
+        name: &str,
+        hash: u64,
+        rules: &Rules,
+        now: Nanos,
+    ) -> usize {
+        if let Some(at) = self.find(name, hash) {
+            return at;
+        }
+        self.sweep(now);
+        self.sweep(now);
+        let at = self.states.insert(TenantState {
+            name: Arc::from(name),
+            hash,
+            windows: rules.tenant_windows(),
+            gates: [0; 2],
+            lines: Vec::new(),
+            waiting: 0,
+            out: 0,
+            turn: 0,
+            dealt: 0,
+            queued_at: 0,
+        });
+        let states = &self.states;
+        self.by_name
+            .insert_unique(hash, at, |at| states.get(*at).map_or(0, |state| state.hash));
+        at
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&TenantState> {
+        self.states.get(at)
+    }
+
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut TenantState> {
+        self.states.get_mut(at)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Looks at the next tenant and forgets it if it is idle: no call out, nobody waiting, every slot back, gates open.
+    pub(super) fn sweep(&mut self, now: Nanos) {
+        if self.hand >= self.states.end() {
+            self.hand = 0;
+        }
+        let at = self.hand;
+        self.hand += 1;
+        let Some(state) = self.states.get_mut(at) else {
+            return;
+        };
+        if !state.is_idle(now) {
+            return;
+        }
+        let hash = state.hash;
+        if let Ok(entry) = self.by_name.find_entry(hash, |other| *other == at) {
+            entry.remove();
+        }
+        self.states.remove(at);
+        if self.by_name.is_empty() {
+            self.by_name = HashTable::new();
+        }
+    }
+}

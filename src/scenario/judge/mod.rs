@@ -1,0 +1,196 @@
+//! The judge: counts from the mock's history and from what callers were told; never from what a line-up says of itself.
+//!
+//! Requests are mapped to operations by the word that the scenario plants in the payload. The counts:
+//!
+//! - `duplicate_effects`: effects beyond the first of one operation.
+//! - `lost`: told "succeeded", and there is no effect.
+//! - `false_rejects`: told "failed", "refused" or "rejected" in the end, and there is an effect.
+//! - `wrong_effects`: operations with an effect of another amount, on another target, or voided or deleted afterwards;
+//!   and effects that no operation asked for.
+//! - `paid_twice`: bills that more than one effect pays.
+//! - `forbidden_sends`: sends that start after an earlier answer proved the effect (unless our process died in the very
+//!   moment in which the proof came, so that nobody alive knew it), sends that start while an earlier
+//!   send of the same operation may still land, and, where the upstream does not honour our key, sends after one whose
+//!   effect was in doubt.
+//! - `unresolved`: operations of which callers do not know the end: nothing or nothing more than "pending" was said.
+//! - `parked`: operations that wait for a person; `parked_knowable`: those of them whose effect was there to be seen.
+//! - `drift`: the share of operations on which the local record (what callers were told) and the upstream disagree:
+//!   "succeeded" without exactly one effect, or anything else with an effect. Before settling, and after.
+//! - `stale_answers`: background reads that did not know of a payment which the upstream already showed when they were
+//!   asked; their age is how long it had shown it.
+//! - `final_within_patience`: the share of operations whose caller was told "succeeded" or "rejected" within the
+//!   patience after the first click.
+
+mod sends;
+mod truth;
+
+use super::report::{Latencies, LineUpReport, Spread};
+use super::told::{Answers, Told};
+use crate::clock::Timestamp;
+use crate::mock::{Effect, SendRecord};
+use std::collections::HashMap;
+use std::time::Duration;
+use truth::Truth;
+
+/// What an operation was to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The word planted in its payload.
+    pub token: String,
+    /// The company.
+    pub realm: String,
+    /// The bill.
+    pub bill: String,
+    /// Whom it pays.
+    pub vendor: String,
+    /// The amount.
+    pub cents: i64,
+}
+
+/// What a background read was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DigestAnswer {
+    /// The company.
+    pub realm: String,
+    /// When it was asked.
+    pub asked: Timestamp,
+    /// How many bills were paid, as it was told.
+    pub paid: usize,
+}
+
+/// Everything the judge sees.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// Per operation: what it was to do.
+    pub expected: &'a [Expected],
+    /// Per operation: what callers were told.
+    pub answers: &'a [Answers],
+    /// The mock's record of requests.
+    pub sends: &'a [SendRecord],
+    /// The mock's record of effects.
+    pub effects: &'a [Effect],
+    /// Requests that the mock throttled.
+    pub throttled: usize,
+    /// What background reads were told.
+    pub digests: &'a [DigestAnswer],
+    /// How long calls of users took.
+    pub user_calls: &'a [Duration],
+    /// How long background calls took.
+    pub scheduled_calls: &'a [Duration],
+    /// When our process died.
+    pub deaths: &'a [Timestamp],
+    /// When the load ended.
+    pub load_ends: Timestamp,
+    /// When the run ended.
+    pub ends: Timestamp,
+    /// How long an answer may take.
+    pub patience: Duration,
+    /// How long the upstream's reads may not see what was written.
+    pub read_lag: Duration,
+    /// Whether the upstream honours our key.
+    pub replay: bool,
+}
+
+/// Counts everything.
+#[must_use]
+pub fn judge(name: &str, case: &Case<'_>) -> LineUpReport {
+    let index: HashMap<&str, usize> = case
+        .expected
+        .iter()
+        .enumerate()
+        .map(|(at, expected)| (expected.token.as_str(), at))
+        .collect();
+    let truth = Truth::new(case, &index);
+    let sends = sends::by_operation(case.sends, &index, case.expected.len());
+    let stale = truth.stale_ages(case.digests, case.read_lag);
+    let operations = case.expected.len();
+    let ended = Ended::new(case, &truth);
+    let waits = || case.answers.iter();
+    let in_time = |answers: &&Answers| {
+        answers
+            .until_final()
+            .is_some_and(|took| took <= case.patience)
+    };
+    LineUpReport {
+        name: name.to_owned(),
+        operations,
+        succeeded: ended.succeeded,
+        success_ratio: ratio(ended.succeeded, operations),
+        duplicate_effects: truth.duplicates(),
+        lost: ended.lost,
+        false_rejects: ended.false_rejects,
+        wrong_effects: truth.wrong,
+        paid_twice: truth.paid_twice(),
+        forbidden_sends: sends
+            .iter()
+            .map(|sends| sends::forbidden(sends, case.replay, case.deaths))
+            .sum(),
+        unresolved: ended.unresolved,
+        parked: ended.parked,
+        parked_knowable: ended.parked_knowable,
+        throttled: case.throttled,
+        attempts_per_operation: ratio(sends.iter().map(Vec::len).sum(), operations),
+        final_within_patience: ratio(waits().filter(in_time).count(), operations),
+        pending_settled_s_max: seconds(
+            waits()
+                .filter_map(|answers| answers.pending_for(case.ends))
+                .max(),
+        ),
+        stale_answers: stale.len(),
+        stale_age_s_max: seconds(stale.into_iter().max()),
+        drift_before: truth.drift(case.answers, case.load_ends),
+        drift_after: truth.drift(case.answers, case.ends),
+        latency_ms: Latencies {
+            user_action: Spread::of(case.user_calls),
+            scheduled: Spread::of(case.scheduled_calls),
+        },
+    }
+}
+
+/// What was told in the end, against what is.
+#[derive(Debug, Default)]
+struct Ended {
+    succeeded: usize,
+    lost: usize,
+    false_rejects: usize,
+    unresolved: usize,
+    parked: usize,
+    parked_knowable: usize,
+}
+
+impl Ended {
+    fn new(case: &Case<'_>, truth: &Truth<'_>) -> Self {
+        let mut ended = Self::default();
+        for (at, answers) in case.answers.iter().enumerate() {
+            let effect = truth.first_effect(at);
+            match answers.belief(case.ends) {
+                Some(Told::Succeeded) if effect.is_some() => ended.succeeded += 1,
+                Some(Told::Succeeded) => ended.lost += 1,
+                Some(Told::Parked) => {
+                    ended.parked += 1;
+                    let seen = effect.is_some_and(|at| at.plus(case.read_lag) <= case.ends);
+                    ended.parked_knowable += usize::from(seen);
+                }
+                Some(told) if told.denies() => ended.false_rejects += usize::from(effect.is_some()),
+                Some(_) | None => ended.unresolved += 1,
+            }
+        }
+        ended
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+fn ratio(part: usize, whole: usize) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
+}
+
+fn seconds(span: Option<Duration>) -> f64 {
+    span.unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,336 @@
+//! Hand-made histories: each count can be other than zero, and is for the reason it names.
+
+use super::*;
+use crate::mock::EffectKind;
+use std::sync::LazyLock;
+
+const fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn send(marker: &str, begins: u64, done: u64, status: u16) -> SendRecord {
+    SendRecord {
+        number: 0,
+        at: at(begins),
+        realm: "1".to_owned(),
+        method: "POST".to_owned(),
+        target: "/v3/company/1/billpayment".to_owned(),
+        write: true,
+        marker: Some(marker.to_owned()),
+        done: Some(at(done)),
+        answered: Some((at(done), status)),
+        answer_lost: false,
+        fault: None,
+        throttled: false,
+        replayed: false,
+        effect: None,
+    }
+}
+
+/// A send with an effect that its answer proves.
+fn proven(marker: &str, begins: u64, done: u64) -> SendRecord {
+    SendRecord {
+        effect: Some(0),
+        ..send(marker, begins, done, 200)
+    }
+}
+
+fn effect(marker: &str, bill: &str, cents: i64, when: u64) -> Effect {
+    Effect {
+        at: at(when),
+        send: 0,
+        realm: "1".to_owned(),
+        entity: "BillPayment".to_owned(),
+        id: "9".to_owned(),
+        what: EffectKind::Created,
+        amount_cents: cents,
+        targets: vec![("Bill".to_owned(), bill.to_owned(), cents)],
+        marker: Some(marker.to_owned()),
+    }
+}
+
+fn said(said: &[(u64, Told)]) -> Answers {
+    let mut answers = Answers::default();
+    answers.click(at(0));
+    for (when, told) in said {
+        answers.say(at(*when), *told);
+    }
+    answers
+}
+
+static EXPECTED: LazyLock<[Expected; 2]> = LazyLock::new(|| {
+    [("a", "1"), ("b", "2")].map(|(token, bill)| Expected {
+        token: token.to_owned(),
+        realm: "1".to_owned(),
+        bill: bill.to_owned(),
+        vendor: "1".to_owned(),
+        cents: 100,
+    })
+});
+
+/// Two operations: `a` pays bill 1, `b` pays bill 2, a hundred cents each. Settling begins at 10,000 and ends at 20,000.
+#[allow(clippy::needless_pass_by_value, reason = "shorter tests")]
+fn judged(answers: [Answers; 2], sends: &[SendRecord], effects: &[Effect]) -> LineUpReport {
+    judged_with(&answers, sends, effects, |_| ())
+}
+
+fn judged_with<'a>(
+    answers: &'a [Answers],
+    sends: &'a [SendRecord],
+    effects: &'a [Effect],
+    change: impl FnOnce(&mut Case<'a>),
+) -> LineUpReport {
+    let mut case = Case {
+        expected: &*EXPECTED,
+        answers,
+        sends,
+        effects,
+        throttled: 0,
+        digests: &[],
+        user_calls: &[],
+        scheduled_calls: &[],
+        deaths: &[],
+        load_ends: at(10_000),
+        ends: at(20_000),
+        patience: Duration::from_millis(300),
+        read_lag: Duration::ZERO,
+        replay: true,
+    };
+    change(&mut case);
+    judge("t", &case)
+}
+
+fn paid() -> Answers {
+    said(&[(120, Told::Succeeded)])
+}
+
+#[test]
+fn all_well_is_all_zero() {
+    let report = judged(
+        [paid(), paid()],
+        &[proven("a", 0, 120), proven("b", 0, 120)],
+        &[effect("a", "1", 100, 50), effect("b", "2", 100, 50)],
+    );
+    assert_eq!((report.succeeded, report.operations), (2, 2));
+    let wrong = report.duplicate_effects
+        + report.lost
+        + report.false_rejects
+        + report.wrong_effects
+        + report.paid_twice
+        + report.forbidden_sends
+        + report.unresolved
+        + report.parked
+        + report.stale_answers;
+    assert_eq!(wrong, 0, "{report:?}");
+    assert!((report.attempts_per_operation - 1.0).abs() < 1e-9);
+    assert!((report.final_within_patience - 1.0).abs() < 1e-9);
+    assert!((report.drift_before, report.drift_after) == (0.0, 0.0));
+}
+
+#[test]
+fn a_second_effect_is_a_duplicate_and_pays_the_bill_twice() {
+    let report = judged(
+        [paid(), paid()],
+        &[],
+        &[
+            effect("a", "1", 100, 50),
+            effect("a", "1", 100, 60),
+            effect("b", "2", 100, 50),
+        ],
+    );
+    assert_eq!((report.duplicate_effects, report.paid_twice), (1, 1));
+    assert!((report.drift_after - 0.5).abs() < 1e-9);
+}
+
+#[test]
+fn two_operations_on_one_bill_pay_it_twice_without_a_duplicate() {
+    let report = judged(
+        [paid(), paid()],
+        &[],
+        &[effect("a", "1", 100, 50), effect("b", "1", 100, 50)],
+    );
+    assert_eq!((report.duplicate_effects, report.paid_twice), (0, 1));
+    assert_eq!(report.wrong_effects, 1, "b paid another bill than asked");
+}
+
+#[test]
+fn paid_without_an_effect_is_lost_and_no_success() {
+    let report = judged([paid(), paid()], &[], &[effect("b", "2", 100, 50)]);
+    assert_eq!((report.lost, report.succeeded), (1, 1));
+}
+
+#[test]
+fn a_denied_payment_that_happened_is_a_false_reject() {
+    for told in [Told::Failed, Told::Rejected, Told::Refused] {
+        let effects = [effect("a", "1", 100, 50), effect("b", "2", 100, 50)];
+        let report = judged([said(&[(120, told)]), paid()], &[], &effects);
+        assert_eq!(report.false_rejects, 1, "{told:?}");
+        let mended = said(&[(120, told), (900, Told::Succeeded)]);
+        assert_eq!(judged([mended, paid()], &[], &effects).false_rejects, 0);
+    }
+}
+
+#[test]
+fn another_amount_a_void_and_a_stray_are_wrong_effects() {
+    let count = |effects: &[Effect]| judged([paid(), paid()], &[], effects).wrong_effects;
+    assert_eq!(count(&[effect("a", "1", 99, 50)]), 1);
+    let voided = Effect {
+        what: EffectKind::Voided,
+        ..effect("a", "1", 100, 60)
+    };
+    assert_eq!(count(&[effect("a", "1", 100, 50), voided]), 1);
+    let stray = Effect {
+        marker: None,
+        ..effect("a", "3", 100, 50)
+    };
+    assert_eq!(count(&[stray]), 1);
+}
+
+#[test]
+fn a_send_after_proof_is_forbidden_but_not_after_a_lost_answer() {
+    let forbidden = |first: SendRecord| {
+        let sends = [first, send("a", 500, 600, 200)];
+        judged([paid(), paid()], &sends, &[]).forbidden_sends
+    };
+    assert_eq!(forbidden(proven("a", 0, 120)), 1);
+    let replayed = SendRecord {
+        replayed: true,
+        ..send("a", 0, 120, 200)
+    };
+    assert_eq!(forbidden(replayed), 1);
+    let lost = SendRecord {
+        answer_lost: true,
+        ..proven("a", 0, 120)
+    };
+    assert_eq!(forbidden(lost), 0);
+    let garbled = SendRecord {
+        fault: Some("malformed"),
+        ..proven("a", 0, 120)
+    };
+    assert_eq!(forbidden(garbled), 0);
+    assert_eq!(forbidden(send("b", 0, 120, 200)), 0, "another operation's");
+}
+
+#[test]
+fn a_proof_that_died_with_its_process_forbids_nothing() {
+    let sends = [proven("a", 0, 120), send("a", 500, 600, 200)];
+    let answers = [paid(), paid()];
+    let forbidden = |deaths: &[Timestamp]| {
+        judged_with(&answers, &sends, &[], |case| case.deaths = deaths).forbidden_sends
+    };
+    assert_eq!(forbidden(&[at(121)]), 0);
+    assert_eq!(forbidden(&[at(119), at(122)]), 1);
+}
+
+#[test]
+fn a_send_while_an_earlier_one_may_still_land_is_forbidden() {
+    let forbidden = |done: Option<Timestamp>| {
+        let first = SendRecord {
+            done,
+            answered: None,
+            ..send("a", 0, 0, 0)
+        };
+        judged([paid(), paid()], &[first, send("a", 500, 600, 200)], &[]).forbidden_sends
+    };
+    assert_eq!(forbidden(Some(at(501))), 1);
+    assert_eq!(forbidden(None), 1);
+    assert_eq!(forbidden(Some(at(500))), 0);
+}
+
+#[test]
+fn without_keys_a_second_send_needs_a_provable_refusal_first() {
+    let forbidden = |first: SendRecord, replay: bool| {
+        let sends = [first, send("a", 500, 600, 200)];
+        let answers = [paid(), paid()];
+        judged_with(&answers, &sends, &[], |case| case.replay = replay).forbidden_sends
+    };
+    assert_eq!(forbidden(send("a", 0, 120, 500), false), 1);
+    assert_eq!(forbidden(send("a", 0, 120, 500), true), 0);
+    let refused = SendRecord {
+        fault: Some("refuse_503_gateway"),
+        ..send("a", 0, 120, 503)
+    };
+    assert_eq!(forbidden(refused, false), 0);
+    let throttled = SendRecord {
+        throttled: true,
+        ..send("a", 0, 120, 429)
+    };
+    assert_eq!(forbidden(throttled, false), 0);
+}
+
+#[test]
+fn pending_to_the_end_and_silence_are_unresolved() {
+    let pending = said(&[(300, Told::Pending)]);
+    let report = judged([pending, said(&[(300, Told::NoAnswer)])], &[], &[]);
+    assert_eq!(report.unresolved, 2);
+    assert!((report.pending_settled_s_max - 19.7).abs() < 1e-9);
+    assert_eq!(judged([said(&[]), paid()], &[], &[]).unresolved, 1);
+}
+
+#[test]
+fn parked_is_knowable_when_its_effect_can_be_seen() {
+    let parked = || [said(&[(300, Told::Parked)]), paid()];
+    let blind = judged(parked(), &[], &[]);
+    assert_eq!((blind.parked, blind.parked_knowable), (1, 0));
+    let seen = [effect("a", "1", 100, 50)];
+    assert_eq!(judged(parked(), &[], &seen).parked_knowable, 1);
+    let lagging = judged_with(&parked(), &[], &seen, |case| {
+        case.read_lag = Duration::from_secs(60);
+    });
+    assert_eq!(lagging.parked_knowable, 0);
+}
+
+#[test]
+fn drift_is_counted_before_and_after_settling() {
+    let settled = said(&[(300, Told::Pending), (15_000, Told::Succeeded)]);
+    let effects = [effect("a", "1", 100, 50), effect("b", "2", 100, 50)];
+    let report = judged([settled, paid()], &[], &effects);
+    assert!((report.drift_before - 0.5).abs() < 1e-9);
+    assert!(report.drift_after == 0.0);
+    let late = judged(
+        [paid(), paid()],
+        &[],
+        &[effect("a", "1", 100, 50), effect("b", "2", 100, 12_000)],
+    );
+    assert!((late.drift_before, late.drift_after) == (0.5, 0.0));
+}
+
+#[test]
+fn a_slow_or_open_answer_is_not_in_time() {
+    let slow = said(&[(301, Told::Succeeded)]);
+    let pending = said(&[(100, Told::Pending), (200, Told::Rejected)]);
+    let report = judged([slow, pending], &[], &[]);
+    assert!((report.final_within_patience - 0.5).abs() < 1e-9);
+}
+
+#[test]
+fn a_read_that_misses_a_visible_payment_is_stale_since_that_payment() {
+    let digest = |asked: u64, paid: usize| DigestAnswer {
+        realm: "1".to_owned(),
+        asked: at(asked),
+        paid,
+    };
+    let effects = [effect("a", "1", 100, 1_000), effect("b", "2", 100, 4_000)];
+    let digests = [
+        digest(3_000, 0),
+        digest(3_000, 1),
+        digest(900, 0),
+        digest(6_000, 1),
+    ];
+    let answers = [paid(), paid()];
+    let report = judged_with(&answers, &[], &effects, |case| case.digests = &digests);
+    assert_eq!(report.stale_answers, 2);
+    assert!((report.stale_age_s_max - 2.0).abs() < 1e-9);
+}
+
+#[test]
+fn throttling_and_latencies_are_passed_on() {
+    let calls = [Duration::from_millis(5), Duration::from_millis(9)];
+    let report = judged_with(&[paid(), paid()], &[], &[], |case| {
+        case.throttled = 7;
+        case.user_calls = &calls;
+        case.scheduled_calls = &calls[..1];
+    });
+    assert_eq!(report.throttled, 7);
+    assert!(report.latency_ms.user_action.max == 9.0 && report.latency_ms.scheduled.p99 == 5.0);
+}

@@ -1,0 +1,11 @@
+//! Journals: the laws that all of them keep, and what the one in SQLite promises beyond them.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod conformance;
+#[cfg(feature = "sqlite")]
+mod crash;
+#[cfg(feature = "sqlite")]
+mod model;
+mod sample;
+#[cfg(feature = "sqlite")]
+mod sqlite;
