@@ -21,7 +21,7 @@ fn seeds() -> std::ops::Range<u64> {
     };
     match number("STURDY_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("STURDY_SEEDS").unwrap_or(200),
+        None => 0..number("STURDY_SEEDS").unwrap_or(100),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower::Service;
 use tower_sturdy::BoxError;
+use tower_sturdy::clock::Clock;
 use tower_sturdy::error::NotSent;
 use tower_sturdy::journal::{BoxFuture, Observation, Proof, Record, StoredAnswer};
 use tower_sturdy::payload::Payload;
@@ -99,7 +100,7 @@ impl Bank {
         let lag = world
             .rng
             .u64(0..=u64::try_from(READ_LAG.as_millis()).unwrap());
-        let now = Instant::now();
+        let now = Clock::system().now();
         let seen_from = now + Duration::from_millis(if world.stormy { lag } else { 0 });
         world
             .effects
@@ -241,7 +242,7 @@ impl Hooks for ByMark {
             }
             let operation = String::from_utf8(record.asked.request.body.to_vec()).unwrap();
             let world = self.0.world.lock().unwrap();
-            let now = Instant::now();
+            let now = Clock::system().now();
             let seen = world
                 .effects
                 .get(&operation)

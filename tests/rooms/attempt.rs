@@ -13,6 +13,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_sturdy::BoxError;
 use tower_sturdy::attempt::{AttemptConfig, AttemptLayer};
 use tower_sturdy::classify::{Classify, HttpClassify, Route};
+use tower_sturdy::clock::Clock;
 use tower_sturdy::context::OperationId;
 use tower_sturdy::error::{Error, Kind, NotSent, TimedOut};
 use tower_sturdy::journal::{Capability, State};
@@ -81,7 +82,7 @@ async fn a_write_that_takes_too_long_is_open_doubt_and_a_read_had_no_effect() {
     let (probe, counts) = upstream([Does::Hangs, Does::Hangs]);
     let config = AttemptConfig::default();
     let service = gate().layer(probe);
-    let started = tokio::time::Instant::now();
+    let started = Clock::system().now();
     let written = service.clone().oneshot(write()).await.unwrap_err();
     assert_eq!(started.elapsed(), config.write_timeout);
     assert_eq!(

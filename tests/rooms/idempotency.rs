@@ -209,7 +209,7 @@ async fn each_joined_caller_waits_with_its_own_patience() {
     let journal = FaultyJournal::new();
     let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
-    let started = tokio::time::Instant::now();
+    let started = Clock::system().now();
     let patient = tokio::spawn(house.service.clone().oneshot(pay_within("a", seconds(5))));
     tokio::time::sleep(millis(100)).await;
     assert_eq!(
@@ -226,7 +226,7 @@ async fn a_deadline_bounds_the_wait_and_one_that_is_over_sends_nothing() {
     let journal = FaultyJournal::new();
     let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
-    let started = tokio::time::Instant::now();
+    let started = Clock::system().now();
     let by = |deadline| {
         let mut request = pay("a", "{}");
         request

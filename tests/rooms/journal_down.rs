@@ -127,7 +127,8 @@ async fn a_refusal_that_cannot_be_recorded_is_not_told_as_one() {
 async fn a_refusal_is_on_record_before_it_is_told() {
     let journal = FaultyJournal::new();
     let (probe, _) = upstream([Does::Answers(400)]);
-    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let mut plan = Plan::new(KEYED);
+    let house = plan.build(&journal, probe, Arc::new(NoHooks));
     journal.next(Call::Step, [Fault::MakesAfter(millis(200))]);
     let answer = house.service.clone().oneshot(pay("a")).await.unwrap();
     assert_eq!(answer.status(), 400);
@@ -135,7 +136,8 @@ async fn a_refusal_is_on_record_before_it_is_told() {
 
     // Where recording takes longer than the caller waits, it is told to wait, not that it is over.
     let (probe, _) = upstream([Does::Answers(400)]);
-    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    plan.seed = 2;
+    let house = plan.build(&journal, probe, Arc::new(NoHooks));
     journal.next(Call::Step, [Fault::MakesAfter(millis(800))]);
     assert_eq!(
         kind(house.service.clone().oneshot(pay("b")).await),

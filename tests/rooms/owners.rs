@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
+use tower_sturdy::clock::Clock;
 use tower_sturdy::error::Error;
 use tower_sturdy::error::Kind;
 use tower_sturdy::journal::{Capability, MemoryJournal, State};
@@ -28,7 +29,7 @@ async fn a_dead_owners_keyed_write_is_sent_again_only_after_its_lease_and_settle
         Kind::Pending
     );
     dead.book.kill();
-    let died = tokio::time::Instant::now();
+    let died = Clock::system().now();
 
     plan.seed = 2;
     let (probe, counts) = upstream([]);

@@ -8,6 +8,7 @@ use super::house::{
 use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
+use tower_sturdy::clock::Clock;
 use tower_sturdy::error::Kind;
 use tower_sturdy::journal::{Capability, MemoryJournal, State};
 use tower_sturdy::payload::ServedFrom;
@@ -45,7 +46,7 @@ async fn proof_completes_without_a_send_and_wakes_who_waits() {
     let hooks = Planned::new([Look::Absent, Look::Found]);
     let house = Plan::new(Capability::Lookup).build(&journal, probe, hooks);
     house.reconciler.start();
-    let started = tokio::time::Instant::now();
+    let started = Clock::system().now();
     let answer = house
         .service
         .clone()
