@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Service, ServiceExt};
 use tower_sturdy::clock::Clock;
 use tower_sturdy::context::{Context as Marker, Priority, Tenant};
+use tower_sturdy::outcome::Verdict;
 use tower_sturdy::payload::Payload;
 
 /// Answers 1 KiB with 2 headers at once.
@@ -27,6 +28,13 @@ impl Upstream {
             .body(Payload::from(json()))
             .unwrap();
         Self(Arc::new(answer))
+    }
+
+    /// With answers as the `attempt` room hands them up.
+    pub(crate) fn judged() -> Self {
+        let Self(answer) = Self::new();
+        let judged = |body: Payload| body.with_verdict(Verdict::APPLIED.cacheable());
+        Self(Arc::new(Response::clone(&answer).map(judged)))
     }
 }
 

@@ -223,6 +223,16 @@ fn admission_and_retry() -> Vec<Row> {
         )
         .may_cost(190.0, Some(2.0)),
         row(
+            "retry, deadline, judged below",
+            DEADLINE,
+            Calls::new(
+                retry().layer(Upstream::judged()),
+                same(in_an_hour()),
+                from_upstream,
+            ),
+        )
+        .may_cost(190.0, Some(2.0)),
+        row(
             "attempt, read",
             BARE,
             Calls::new(attempt.layer(up()), same(read()), from_upstream),
@@ -236,7 +246,7 @@ fn reads_and_writes() -> Vec<Row> {
         .layer(CacheLayer::new(small_cache()).unwrap())
         .layer(retry())
         .layer(rate_limit(quotas()))
-        .service(up());
+        .service(Upstream::judged());
     let new = || {
         Calls::new(
             idempotency().layer(Upstream::new()),
@@ -257,7 +267,7 @@ fn reads_and_writes() -> Vec<Row> {
             Calls::new(cache().layer(up()), same(authorized()), is_hit),
         ),
         row(
-            "cache, miss + retry + rate_limit",
+            "cache, miss + retry + rate_limit, judged below",
             MANY,
             Calls::new(miss, in_turn(many()), from_upstream),
         )

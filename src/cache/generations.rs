@@ -45,8 +45,9 @@ impl Generations {
 
     pub(super) fn slot(&self, tenant: &str, entity: &str) -> usize {
         let hash = self.hasher.hash_one((tenant, entity));
-        // The remainder is below the number of slots, which is a `usize`.
-        usize::try_from(hash % self.slots.len() as u64).unwrap_or_default()
+        // The hash as a fraction of all hashes, times the number of slots: as even as a remainder, without a division.
+        let slot = (u128::from(hash) * self.slots.len() as u128) >> 64;
+        usize::try_from(slot).unwrap_or_default()
     }
 
     pub(super) fn tenant_slot(&self, tenant: &str) -> usize {

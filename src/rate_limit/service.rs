@@ -43,10 +43,13 @@ where
         let step = match self.shared.ask(&request) {
             Ok(Answer::Go(mut permit)) => {
                 permit.leave();
-                Step::Sent {
-                    answer: self.inner.call(request),
-                    permit,
-                }
+                // Returned from here, so that it is built where it is wanted.
+                return ResponseFuture {
+                    step: Step::Sent {
+                        answer: self.inner.call(request),
+                        permit,
+                    },
+                };
             }
             Ok(Answer::Wait(ticket)) => {
                 // What was readied is dropped here: whoever stands in line holds no place of the inner service.

@@ -103,11 +103,7 @@ impl Window {
         for _ in 0..2 {
             self.collect_one(now);
         }
-        let at = if self.step > 1 {
-            at.checked_next_multiple_of(self.step).unwrap_or(NEVER)
-        } else {
-            at
-        };
+        let at = self.rounded(at);
         self.returning += 1;
         let place = match self.back.back() {
             Some(last) if last.at > at => self.back.partition_point(|other| other.at < at),
@@ -117,6 +113,17 @@ impl Window {
         match self.back.get_mut(place) {
             Some(same) if same.at == at => same.slots += 1,
             _ => self.back.insert(place, Return { at, slots: 1 }),
+        }
+    }
+
+    /// The next step at or after `at`. Usually it is the one that the last slot came back with, which needs no division.
+    fn rounded(&self, at: Nanos) -> Nanos {
+        if self.step == 1 {
+            return at;
+        }
+        match self.back.back() {
+            Some(last) if last.at >= at && last.at - at < self.step => last.at,
+            _ => at.checked_next_multiple_of(self.step).unwrap_or(NEVER),
         }
     }
 

@@ -40,6 +40,7 @@ pub(super) struct Course {
 
 impl Course {
     /// The course of a request whose first attempt is about to be sent.
+    #[inline]
     pub(super) fn new(shared: Arc<Shared>, request: &Request<Payload>) -> Self {
         // While every tenant has its full reserve there is nothing to deposit, and nobody asks for the tenant.
         if shared.budget.is_touched()
@@ -83,6 +84,7 @@ impl Course {
     }
 
     /// Whether this answer is the caller's, whatever else could be done: judged in place, for it is the straight path.
+    #[inline]
     pub(super) fn ends_with(&mut self, answer: &mut Response<Payload>) -> bool {
         let is_success = |verdict: Verdict| verdict.outcome == Outcome::Applied;
         if self.request.is_none() || answer.body().verdict().is_some_and(is_success) {
@@ -207,6 +209,7 @@ impl Course {
 
 /// A copy of a request. A marker that is its only extension, as it is of most requests, is kept beside it: copying
 /// extensions costs three allocations, and a request that succeeds never needs them again.
+#[inline]
 fn copy(
     request: &Request<Payload>,
     marker: Option<&Context>,
