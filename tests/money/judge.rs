@@ -69,8 +69,9 @@ pub async fn judge(
             let others = || clicks.iter().enumerate().filter(|(other, _)| *other != at);
             let again =
                 others().any(|(_, other)| other.ended.is_none() || other.ended > click.ended);
-            let more =
-                others().any(|(_, other)| matches!(other.told, Told::Promised | Told::Done(_)));
+            let more = others().any(|(_, other)| {
+                matches!(other.told, Told::Promised | Told::AskAgain | Told::Done(_))
+            });
             let failed = match click.told {
                 Told::Failed => !again,
                 Told::NotTaken => !again && !more,
