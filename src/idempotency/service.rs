@@ -86,6 +86,8 @@ impl Shared {
         let tenant = Tenant::new(self.tenant_of.tenant(&request)?)?;
         let key = key::of(&request, &*self.writes)?;
         request.headers_mut().remove(&key::HEADER);
+        // What is planted may change the body: the transport counts its bytes again.
+        request.headers_mut().remove(http::header::CONTENT_LENGTH);
         let fingerprint = fingerprint::of(&request, |name| self.writes.inert(name))?;
         let capability = self.writes.capability(&request);
         self.check_durability(capability)?;

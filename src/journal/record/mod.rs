@@ -144,7 +144,9 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// The request as it is sent, upstream key and mark included. Headers by allow-list: no credentials.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` shows neither body nor query nor header values: what is recorded is business data.
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredRequest {
     /// The method.
     pub method: http::Method,
@@ -157,7 +159,9 @@ pub struct StoredRequest {
 }
 
 /// An answer as it is replayed: byte-identical body, allow-listed headers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` shows neither body nor header values.
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredAnswer {
     /// The status code.
     pub status: u16,
@@ -165,6 +169,31 @@ pub struct StoredAnswer {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
+}
+
+impl fmt::Debug for StoredRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "StoredRequest({} {}, {} headers, {} bytes)",
+            self.method,
+            self.uri.path(),
+            self.headers.len(),
+            self.body.len()
+        )
+    }
+}
+
+impl fmt::Debug for StoredAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "StoredAnswer({}, {} headers, {} bytes)",
+            self.status,
+            self.headers.len(),
+            self.body.len()
+        )
+    }
 }
 
 /// What never changes after the claim.

@@ -163,3 +163,21 @@ fn late_proof_for_a_rejected_operation_is_told_as_a_contradiction() {
     assert_eq!(record.state(), State::Rejected);
     assert!(record.progress.contradicted);
 }
+
+#[test]
+fn what_is_recorded_is_not_shown_in_logs() {
+    let mut asked = asked(Capability::Lookup);
+    asked.request.body = Bytes::from_static(b"amount-1042");
+    asked.request.headers = vec![("x-secret".into(), "token-7".into())];
+    asked.request.uri = http::Uri::from_static("http://upstream/pay?card=4111");
+    let mut record = Record::claim(asked, OwnerId(1), Timestamp::NEVER);
+    record.answer = Some(StoredAnswer {
+        status: 200,
+        headers: vec![("set-cookie".into(), "session-9".into())],
+        body: Bytes::from_static(b"balance-55"),
+    });
+    let shown = format!("{record:?}");
+    for secret in ["1042", "token-7", "4111", "session-9", "balance-55"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
