@@ -105,9 +105,12 @@ impl Shared {
                 self.config.recorded_headers.contains(name) || headers.get(*name) != Some(value)
             })
             .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+        let mut recorded: Vec<_> = recorded.collect();
+        // A journal in memory keeps it for long.
+        recorded.shrink_to_fit();
         let request = StoredRequest {
             method: head.method,
-            headers: recorded.collect(),
+            headers: recorded,
             uri: head.uri,
             body: body.into_bytes(),
         };

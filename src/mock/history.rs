@@ -1,7 +1,6 @@
 //! Everything that happened, in order: what a judge reads.
 
 use crate::clock::Timestamp;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What happened up to the moment it was asked for. Cheap to take and to clone; it does not follow the mock further.
@@ -27,23 +26,22 @@ impl History {
         &self.log.effects
     }
 
-    /// The changes made by requests that carry this marker.
+    /// The changes made by requests that carry this marker. Looks at all of them: whoever asks for many markers
+    /// had better go through [`History::effects`] once.
     #[must_use]
     pub fn effects_of(&self, marker: &str) -> Vec<&Effect> {
-        let of = self.log.effects_by_marker.get(marker);
-        of.into_iter()
-            .flatten()
-            .map(|&at| &self.log.effects[at])
+        let effects = self.effects().iter();
+        effects
+            .filter(|effect| effect.marker.as_deref() == Some(marker))
             .collect()
     }
 
-    /// The requests that carry this marker.
+    /// The requests that carry this marker. Looks at all of them, as [`History::effects_of`] does.
     #[must_use]
     pub fn sends_of(&self, marker: &str) -> Vec<&SendRecord> {
-        let of = self.log.sends_by_marker.get(marker);
-        of.into_iter()
-            .flatten()
-            .map(|&at| &self.log.sends[at])
+        let sends = self.sends().iter();
+        sends
+            .filter(|send| send.marker.as_deref() == Some(marker))
             .collect()
     }
 
@@ -131,8 +129,6 @@ pub enum EffectKind {
 pub(super) struct Log {
     sends: Vec<SendRecord>,
     effects: Vec<Effect>,
-    sends_by_marker: HashMap<String, Vec<usize>>,
-    effects_by_marker: HashMap<String, Vec<usize>>,
     throttled: usize,
 }
 
@@ -143,11 +139,8 @@ impl Log {
     }
 
     pub(super) fn arrived(&mut self, send: SendRecord) {
-        if let Some(marker) = &send.marker {
-            let of = self.sends_by_marker.entry(marker.clone()).or_default();
-            of.push(self.sends.len());
-        }
         self.throttled += usize::from(send.throttled);
+        grow(&mut self.sends);
         self.sends.push(send);
     }
 
@@ -161,11 +154,15 @@ impl Log {
         if let Some(send) = self.send(effect.send) {
             send.effect = Some(at);
         }
-        if let Some(marker) = &effect.marker {
-            let of = self.effects_by_marker.entry(marker.clone()).or_default();
-            of.push(at);
-        }
+        grow(&mut self.effects);
         self.effects.push(effect);
+    }
+}
+
+/// Makes room by a quarter: doubling would leave half of a long history empty.
+fn grow<T>(log: &mut Vec<T>) {
+    if log.len() == log.capacity() {
+        log.reserve_exact(log.len() / 4 + 64);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::config::{Concurrent, RequestIdConfig};
 use super::envelope::Reply;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -23,8 +24,8 @@ pub(super) enum Begin {
 /// The ids of one company.
 #[derive(Debug, Default)]
 pub(super) struct Replays {
-    remembered: HashMap<String, Remembered>,
-    expiry: VecDeque<(u64, String)>,
+    remembered: HashMap<Arc<str>, Remembered>,
+    expiry: VecDeque<(u64, Arc<str>)>,
     working: HashMap<String, Arc<Notify>>,
 }
 
@@ -67,10 +68,11 @@ impl Replays {
             let retention = u64::try_from(config.retention.as_millis()).unwrap_or(u64::MAX);
             let until = committed.saturating_add(retention);
             // The original answer stays: a twin that ran beside it does not replace it.
-            self.remembered.entry(id.to_owned()).or_insert_with(|| {
-                self.expiry.push_back((until, id.to_owned()));
-                Remembered { until, reply }
-            });
+            let id: Arc<str> = Arc::from(id);
+            if let Entry::Vacant(place) = self.remembered.entry(Arc::clone(&id)) {
+                place.insert(Remembered { until, reply });
+                self.expiry.push_back((until, id));
+            }
         }
         if let Some(working) = self.working.remove(id) {
             working.notify_waiters();

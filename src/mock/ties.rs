@@ -49,6 +49,8 @@ impl Ledger {
                     kind: as_linked,
                     cents,
                 };
+                // Most have one link for ever, and `push` alone would make room for four.
+                item.links.reserve_exact(1);
                 item.links.push(link);
             }
             let link = Link {
@@ -56,6 +58,7 @@ impl Ledger {
                 kind: pays.name(),
                 cents,
             };
+            payment.links.reserve_exact(1);
             payment.links.push(link);
             if cents != target.cents {
                 line["Amount"] = number(cents);
