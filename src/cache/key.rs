@@ -207,6 +207,7 @@ impl Equivalent<Key> for KeyRef<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header;
     use proptest::prelude::*;
 
     type Parts = (String, String, String, String, String);
