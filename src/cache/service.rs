@@ -83,11 +83,14 @@ where
                 landing
             }
             Entrance::Lead(flight, landing) => {
-                let future = self.send(without_deadline(request));
-                let shared = Arc::clone(&self.shared);
-                let ticket = Arc::clone(&read.ticket);
                 // A task of its own: whoever asked first may leave, the others and the cache still get the answer.
-                tokio::spawn(lead(shared, ticket, read.route, flight, future));
+                tokio::spawn(Lead {
+                    future: self.send(without_deadline(request)),
+                    shared: Arc::clone(&self.shared),
+                    ticket: Arc::clone(&read.ticket),
+                    route: read.route,
+                    flight: Some(flight),
+                });
                 landing
             }
         };
@@ -95,18 +98,32 @@ where
     }
 }
 
-async fn lead<F, E>(
+/// A read under way, in a task of its own. Named, for an async block would hold the future twice.
+#[pin_project]
+struct Lead<F> {
+    #[pin]
+    future: F,
     shared: Arc<Shared>,
     ticket: Arc<Ticket>,
     route: Route,
-    flight: Flight,
-    future: F,
-) where
+    flight: Option<Flight>,
+}
+
+impl<F, E> Future for Lead<F>
+where
     F: Future<Output = Result<Response<Payload>, E>>,
     E: Into<BoxError>,
 {
-    let answer = future.await.map_err(Into::into);
-    flight.land(shared.settle(&ticket, route, answer));
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let answer = ready!(this.future.poll(cx)).map_err(Into::into);
+        if let Some(flight) = this.flight.take() {
+            flight.land(this.shared.settle(this.ticket, *this.route, answer));
+        }
+        Poll::Ready(())
+    }
 }
 
 async fn wait(shared: Arc<Shared>, read: Box<Read>, mut landing: Landing) -> Answered {

@@ -99,6 +99,73 @@ impl Observer for Log {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_attempt_carries_the_whole_request() {
+    #[derive(Clone, Debug, PartialEq)]
+    struct Note(&'static str);
+
+    type Told = (
+        String,
+        Option<String>,
+        Option<Context>,
+        Option<Note>,
+        Payload,
+    );
+    let tell = |request: &Request<Payload>| -> Told {
+        let accept = request.headers().get("accept");
+        (
+            format!(
+                "{:?} {} {:?}",
+                request.method(),
+                request.uri(),
+                request.version()
+            ),
+            accept.map(|value| value.to_str().unwrap().to_owned()),
+            request.extensions().get().cloned(),
+            request.extensions().get().cloned(),
+            request.body().clone(),
+        )
+    };
+    let marker = Context::new().with_tenant(Tenant::new("9130").unwrap());
+    for (marker, note) in [
+        (None, None),
+        (Some(marker.clone()), None),
+        (Some(marker), Some(Note("kept"))),
+        (None, Some(Note("kept"))),
+    ] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&seen);
+        let (probe, _) = Probe::new(move |request: Request<Payload>| {
+            told.lock().unwrap().push(tell(&request));
+            async { Err::<Response<Payload>, _>(BoxError::from(NotSent("no route".into()))) }
+        });
+        let mut request = Request::put("http://upstream/bill?a=1")
+            .version(http::Version::HTTP_2)
+            .header("accept", "text/plain")
+            .body(Payload::from("{}").with_operation(OperationId::from_bits(7)))
+            .unwrap();
+        if let Some(marker) = marker {
+            request.extensions_mut().insert(marker);
+        }
+        if let Some(note) = note {
+            request.extensions_mut().insert(note);
+        }
+        let sent = format!("{:?}", tell(&request));
+        layer(plain())
+            .layer(probe)
+            .oneshot(request)
+            .await
+            .unwrap_err();
+        let seen: Vec<String> = seen
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|told| format!("{told:?}"))
+            .collect();
+        assert_eq!(seen, vec![sent; 3]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_read_that_fails_for_a_moment_is_attempted_after_one_and_two_seconds() {
     let (probe, counts, times) = scripted(vec![status(503), status(500), status(200)]);
     let start = Clock::system().now();
