@@ -49,11 +49,9 @@ fn after_proof(earlier: &SendRecord, send: &SendRecord, deaths: &[Timestamp]) ->
     };
     took_effect
         && is_readable(earlier)
-        && earlier
-            .answered
-            .is_some_and(|(when, status)| {
-                (200..300).contains(&status) && when <= send.at && !forgotten(when)
-            })
+        && earlier.answered.is_some_and(|(when, status)| {
+            (200..300).contains(&status) && when <= send.at && !forgotten(when)
+        })
 }
 
 /// Something of the earlier send could still land when this one started.
@@ -80,5 +78,9 @@ fn is_gateway_refusal(fault: &str) -> bool {
 }
 
 fn spoils_the_answer(fault: &str) -> bool {
-    matches!(fault, "lost_answer" | "cut_body" | "malformed" | "hang")
+    // In place of a replay, a fault told by a 200 proves nothing either.
+    matches!(
+        fault,
+        "lost_answer" | "cut_body" | "malformed" | "hang" | "fault_200"
+    )
 }
