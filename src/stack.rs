@@ -37,17 +37,17 @@ use crate::cache::{CacheConfig, CacheHandle, CacheLayer, CacheRules, GetRules};
 use crate::classify::{Classify, HttpClassify};
 use crate::clock::Clock;
 use crate::collect::{Edge, EdgeLayer, WholeLayer};
-use crate::context::{MarkedTenant, OperationId, Tenant, TenantOf};
+use crate::context::{MarkedTenant, OperationId, Priority, Tenant, TenantOf};
 use crate::error::{BoxError, Error, InvalidConfig};
 use crate::event::{Observer, Tracing};
 use crate::idempotency::{IdempotencyConfig, IdempotencyLayer, KeyHeader, Writes};
-use crate::journal::{Book, BookConfig, BoxFuture, Journal, Record};
+use crate::journal::{Book, BookConfig, BoxFuture, Journal, Observation, Record};
 use crate::payload::Payload;
 use crate::random::Random;
 use crate::rate_limit::{ClassOf, OneClass, RateLimitConfig, RateLimitHandle, RateLimitLayer};
-use crate::reconcile::{Hooks, NoHooks, ReconcileConfig, Reconciler, Upstream};
+use crate::reconcile::{Hooks, NoHooks, ReconcileConfig, Reconciler, Settled, Upstream};
 use crate::retry::{RetryConfig, RetryLayer};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -218,23 +218,49 @@ where
             self.random.clone(),
             Arc::clone(&self.observer),
         )?;
-        let (lower, limits) = self.lower(&book)?;
+        let cache = self.cache()?;
+        let handle = cache.as_ref().map(CacheLayer::handle);
+        let (lower, limits) = self.lower(&book, handle.as_ref())?;
         let upstream = Upstream::new(lower.clone());
-        let hooks = Arc::clone(&self.hooks);
+        let hooks = match handle.clone() {
+            Some(cache) => Arc::new(Invalidating {
+                hooks: Arc::clone(&self.hooks),
+                cache,
+            }),
+            None => Arc::clone(&self.hooks),
+        };
         let reconciler = Reconciler::new(self.config.reconcile, book.clone(), upstream, hooks)?;
-        let (upper, cache) = self.upper(lower, &book)?;
+        let upper = self.upper(lower, &book, cache)?;
         reconciler.start();
         Ok(Stack {
             edge: EdgeLayer::new(self.config.request_limit)?.layer(upper),
             book,
             reconciler,
             limits,
-            cache,
+            cache: handle,
         })
     }
 
+    fn cache(&self) -> Result<Option<CacheLayer>, InvalidConfig> {
+        let Some(config) = self.config.cache.clone() else {
+            return Ok(None);
+        };
+        let cache = CacheLayer::new(config)?
+            .with_clock(self.clock)
+            .with_random(self.random.clone())
+            .with_rules(Arc::clone(&self.cache_rules))
+            .with_tenant_of(Arc::clone(&self.tenant_of))
+            .with_classify(Arc::clone(&self.classify))
+            .with_observer(Arc::clone(&self.observer));
+        Ok(Some(cache))
+    }
+
     /// `retry ..= transport`: what the worker sends through too.
-    fn lower(&self, book: &Book) -> Result<(Erased, RateLimitHandle), InvalidConfig> {
+    fn lower(
+        &self,
+        book: &Book,
+        cache: Option<&CacheHandle>,
+    ) -> Result<(Erased, RateLimitHandle), InvalidConfig> {
         let whole = WholeLayer::new(self.config.answer_limit)?;
         let attempt = AttemptLayer::new(self.config.attempt.clone())?
             .with_classify(Arc::clone(&self.classify))
@@ -255,7 +281,11 @@ where
         let limits = rate_limit.handle();
         let transport = whole.layer(self.transport.clone());
         let lower = retry.layer(rate_limit.layer(attempt.layer(transport)));
-        Ok((BoxCloneSyncService::new(lower), limits))
+        let lower = match cache {
+            Some(cache) => BoxCloneSyncService::new(cache.below(lower)),
+            None => BoxCloneSyncService::new(lower),
+        };
+        Ok((lower, limits))
     }
 
     /// `cache -> idempotency`, on the lower half.
@@ -263,7 +293,8 @@ where
         &self,
         lower: Erased,
         book: &Book,
-    ) -> Result<(Erased, Option<CacheHandle>), InvalidConfig> {
+        cache: Option<CacheLayer>,
+    ) -> Result<Erased, InvalidConfig> {
         let idempotency = IdempotencyLayer::new(self.config.idempotency.clone(), book.clone())?
             .with_writes(Arc::clone(&self.writes))
             .with_tenant_of(Arc::clone(&self.tenant_of))
@@ -271,22 +302,44 @@ where
             .with_observer(Arc::clone(&self.observer))
             .with_gate_below()
             .layer(lower);
-        let Some(config) = self.config.cache.clone() else {
-            return Ok((BoxCloneSyncService::new(idempotency), None));
-        };
-        let cache = CacheLayer::new(config)?
-            .with_clock(self.clock)
-            .with_random(self.random.clone())
-            .with_rules(Arc::clone(&self.cache_rules))
-            .with_tenant_of(Arc::clone(&self.tenant_of))
-            .with_classify(Arc::clone(&self.classify))
-            .with_observer(Arc::clone(&self.observer));
-        let handle = cache.handle();
-        let upper = cache.layer(idempotency);
-        Ok((
-            BoxCloneSyncService::new(upper.map_err(Error::from_inner)),
-            Some(handle),
-        ))
+        Ok(match cache {
+            Some(cache) => {
+                BoxCloneSyncService::new(cache.layer(idempotency).map_err(Error::from_inner))
+            }
+            None => BoxCloneSyncService::new(idempotency),
+        })
+    }
+}
+
+/// The hooks of the stack's user; what a look-up finds is no longer cached as it was.
+#[derive(Debug)]
+struct Invalidating {
+    hooks: Arc<dyn Hooks>,
+    cache: CacheHandle,
+}
+
+impl Hooks for Invalidating {
+    fn observe<'a>(
+        &'a self,
+        record: &'a Record,
+        upstream: &'a Upstream,
+    ) -> BoxFuture<'a, Observation> {
+        Box::pin(async move {
+            let seen = self.hooks.observe(record, upstream).await;
+            if matches!(seen, Observation::Found(_)) {
+                let write = record.request(HeaderMap::new(), Priority::EventTriggered);
+                self.cache.invalidate_write(&write);
+            }
+            seen
+        })
+    }
+
+    fn settled<'a>(
+        &'a self,
+        record: &'a Record,
+        upstream: &'a Upstream,
+    ) -> BoxFuture<'a, Result<Settled, BoxError>> {
+        self.hooks.settled(record, upstream)
     }
 }
 

@@ -9,3 +9,4 @@ mod probe;
 mod rate_limit;
 mod reconcile;
 mod retry;
+mod stack;
