@@ -223,7 +223,8 @@ where
             Some(cache) => book.with_settled(invalidation(cache.handle(), &self.cache_rules)),
             None => book,
         };
-        let (lower, limits) = self.lower(&book)?;
+        let handle = cache.as_ref().map(CacheLayer::handle);
+        let (lower, limits) = self.lower(&book, handle.as_ref())?;
         let upstream = Upstream::new(lower.clone());
         let hooks = Arc::clone(&self.hooks);
         let reconciler = Reconciler::new(self.config.reconcile, book.clone(), upstream, hooks)?;
@@ -234,7 +235,7 @@ where
             book,
             reconciler,
             limits,
-            cache: cache.map(|cache| cache.handle()),
+            cache: handle,
         })
     }
 
@@ -254,7 +255,11 @@ where
     }
 
     /// `retry ..= transport`: what the worker sends through too.
-    fn lower(&self, book: &Book) -> Result<(Erased, RateLimitHandle), InvalidConfig> {
+    fn lower(
+        &self,
+        book: &Book,
+        cache: Option<&CacheHandle>,
+    ) -> Result<(Erased, RateLimitHandle), InvalidConfig> {
         let whole = WholeLayer::new(self.config.answer_limit)?;
         let attempt = AttemptLayer::new(self.config.attempt.clone())?
             .with_classify(Arc::clone(&self.classify))
@@ -277,7 +282,12 @@ where
         let limits = rate_limit.handle();
         let transport = whole.layer(self.transport.clone());
         let lower = retry.layer(rate_limit.layer(attempt.layer(transport)));
-        Ok((BoxCloneSyncService::new(lower), limits))
+        // What the worker sends does not pass the cache above, and makes the same answers stale.
+        let lower = match cache {
+            Some(cache) => BoxCloneSyncService::new(cache.below(lower)),
+            None => BoxCloneSyncService::new(lower),
+        };
+        Ok((lower, limits))
     }
 
     /// `cache -> idempotency`, on the lower half.

@@ -54,6 +54,14 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         .iter()
         .map(|name| prepare(name, args.ops))
         .collect::<Result<Vec<_>, _>>()?;
+    if let Some(path) = &args.json {
+        // Found out now, not after the run; what is there stays until there is something to replace it.
+        std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(|why| format!("--json {} cannot be written: {why}", path.display()))?;
+    }
     let mut reports = Vec::new();
     for scenario in &scenarios {
         for replay in args.replays() {

@@ -1,8 +1,10 @@
 //! The cache for jobs beside the stack.
 
+use super::below::Below;
 use super::key::KeyRef;
 use super::shared::{Shared, fresh, served};
 use super::store::Ticket;
+use super::writing::Writing;
 use crate::classify::{self, Route, Safety};
 use crate::payload::Payload;
 use http::{Request, Response};
@@ -78,6 +80,21 @@ impl CacheHandle {
     /// From now on no answer of this tenant is given that was kept until now.
     pub fn invalidate_tenant(&self, tenant: &str) {
         self.invalidate_slot(self.shared.store.generations.tenant_slot(tenant));
+    }
+
+    /// From now on no answer is given that tells of anything this write may have changed: for one that was found to have
+    /// taken effect.
+    pub fn invalidate_write(&self, write: &Request<Payload>) {
+        let route = self.shared.classify.route(write);
+        if let Ok(tenant) = self.shared.tenant_of.tenant(write) {
+            Writing::begin(&self.shared, tenant, write, route).applied();
+        }
+    }
+
+    /// A service for what sends writes below the journal: callers that lost patience, and workers that send again, are
+    /// not seen by the cache itself, which stands above it.
+    pub fn below<S>(&self, inner: S) -> Below<S> {
+        Below::new(inner, Arc::clone(&self.shared))
     }
 
     /// How many answers are kept, those past their time included.

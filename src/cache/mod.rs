@@ -50,6 +50,7 @@
 //! # }
 //! ```
 
+mod below;
 mod flight;
 mod freshness;
 mod generations;
@@ -63,6 +64,7 @@ mod shared;
 mod store;
 mod writing;
 
+pub use below::Below;
 pub use handle::{CacheHandle, Fill};
 pub use layer::{CacheConfig, CacheLayer};
 pub use reading::AllowInvalidated;

@@ -176,6 +176,16 @@ enum State<F> {
     Write(#[pin] F, Option<Writing>),
 }
 
+impl<F> ResponseFuture<F> {
+    /// A request under way; a write is settled by its answer.
+    pub(super) fn sent(future: F, writing: Option<Writing>) -> Self {
+        Self(match writing {
+            Some(writing) => State::Write(future, Some(writing)),
+            None => State::Pass(future),
+        })
+    }
+}
+
 impl<F> State<F> {
     fn answered(answer: Answered) -> Self {
         Self::Answered(Some(Box::new(answer)))

@@ -43,6 +43,11 @@ impl Writing {
         }
     }
 
+    /// It took effect some time ago.
+    pub(super) fn applied(mut self) {
+        self.verdict = Verdict::APPLIED;
+    }
+
     pub(super) fn settle(
         mut self,
         answer: Result<Response<Payload>, BoxError>,

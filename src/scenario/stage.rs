@@ -166,6 +166,7 @@ pub(super) async fn digest(stage: Arc<Stage>, company: usize) -> Result<(), BoxE
             log.digests.push(DigestAnswer {
                 realm: realm.clone(),
                 asked,
+                answered: stage.clock.wall(),
                 paid,
             })
         });

@@ -136,6 +136,10 @@ fn build(world: &World, journal: Arc<dyn Journal>) -> Result<Stack, BoxError> {
             let settle = &mut config.book.settle;
             settle.settle_window = settings.settle_window.get();
             settle.read_lag = settle.read_lag.max(read_lag);
+            if let Some(cache) = &mut config.cache {
+                cache.settle_window = settings.settle_window.get();
+                cache.read_lag = cache.read_lag.max(read_lag);
+            }
             // The simulated process dies, the memory of this journal does not: it is as good as a file here.
             config.idempotency.accept_volatile = settings.journal == JournalKind::Memory;
         })

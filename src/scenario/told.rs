@@ -82,6 +82,24 @@ impl Answers {
             .or_else(|| heard().next_back())
     }
 
+    /// Whether the operation had taken effect when "it is paid" was first said.
+    pub(super) fn told_paid_truly(&self, effect: Option<Timestamp>) -> bool {
+        let first = self.said.iter().find(|(_, told)| *told == Told::Succeeded);
+        first.is_some_and(|(when, _)| effect.is_some_and(|effect| effect <= *when))
+    }
+
+    /// Whether a caller who had not heard "it is paid" was told that nothing was, though the operation had taken effect;
+    /// "refused for good" holds for all time, and the last word until the end.
+    pub(super) fn denied(&self, effect: Option<Timestamp>, ends: Timestamp) -> bool {
+        let Some(effect) = effect else { return false };
+        let mut open = self
+            .said
+            .iter()
+            .take_while(|(_, told)| *told != Told::Succeeded);
+        open.any(|(when, told)| told.denies() && (*told == Told::Rejected || effect <= *when))
+            || self.belief(ends).is_some_and(Told::denies)
+    }
+
     /// From the first click to the first final answer.
     #[must_use]
     pub fn until_final(&self) -> Option<Duration> {

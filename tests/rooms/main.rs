@@ -14,3 +14,4 @@ mod probe;
 mod rate_limit;
 mod reconcile;
 mod retry;
+mod stack;

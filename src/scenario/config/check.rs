@@ -14,6 +14,13 @@ impl Scenario {
         self.user.check()?;
         if let Some(digest) = &self.digest {
             positive("digest.every", digest.every, "30s")?;
+            let reads = self
+                .times(digest.every)
+                .saturating_mul(self.load.companies as u128);
+            bounded("digest.every", reads)?;
+            if digest.pages > 1_000 {
+                return fail("digest.pages", "is over 1000: write at most that");
+            }
         }
         self.throttle.check()?;
         positive(
@@ -27,9 +34,15 @@ impl Scenario {
         }
         if let Some(crash) = &self.crash {
             positive("crash.every", crash.every, "60s")?;
+            bounded("crash.every", self.times(crash.every))?;
         }
         positive("stack.horizon", self.stack.horizon, "1h")?;
         positive("settling", self.settling, "15m")
+    }
+
+    /// How often something happens that happens this often.
+    fn times(&self, every: Span) -> u128 {
+        self.load.over.get().as_nanos() / every.get().as_nanos().max(1)
     }
 
     fn check_load(&self) -> Result<(), ScenarioError> {
@@ -39,13 +52,17 @@ impl Scenario {
         counted("load.operations", load.operations)?;
         positive("load.over", load.over, "10m")?;
         share("load.double_click", load.double_click)?;
+        // Where surges overlap their factors multiply, which stays a number for so many.
+        if load.surges.len() > 50 {
+            return fail("load.surges", "are over 50: write at most that");
+        }
         for (at, surge) in load.surges.iter().enumerate() {
             let field = format!("load.surges[{at}]");
             window(&field, Some(surge.from), Some(surge.until))?;
-            if !(surge.times.is_finite() && surge.times > 0.0) {
+            if !(0.001..=1_000.0).contains(&surge.times) {
                 return fail(
                     format!("{field}.times"),
-                    "is not above zero: write how many times as much happens, such as 5",
+                    "is not between 0.001 and 1000: write how many times as much happens, such as 5",
                 );
             }
         }
@@ -130,6 +147,17 @@ fn counted(field: &str, count: usize) -> Result<(), ScenarioError> {
         0 => fail(field, "is 0: write at least 1"),
         1..=1_000_000 => Ok(()),
         _ => fail(field, "is over 1000000: write at most that"),
+    }
+}
+
+/// As many events as operations, at most.
+fn bounded(field: &str, events: u128) -> Result<(), ScenarioError> {
+    match events {
+        0..=1_000_000 => Ok(()),
+        _ => fail(
+            field,
+            "means over 1000000 events within `load.over`: write a longer time",
+        ),
     }
 }
 

@@ -154,8 +154,9 @@ impl Default for ThrottleConfig {
 pub struct UpstreamConfig {
     /// How long answers take.
     pub latency: Latency,
-    /// How long a requestid is remembered, where it is honoured at all. Intuit publishes none; it must outlast
-    /// `stack.horizon`, or the stack is promised something that does not hold.
+    /// How long after its commit a requestid is remembered, where it is honoured at all. Intuit publishes none. No
+    /// longer than `stack.horizon` by default, which is the worst: with less, the stack is promised something that does
+    /// not hold.
     pub retention: Span,
     /// How long a query may not see what was written.
     pub read_lag: Span,
@@ -167,7 +168,7 @@ impl Default for UpstreamConfig {
     fn default() -> Self {
         Self {
             latency: Latency::Quick,
-            retention: Span::secs(2 * 60 * 60),
+            retention: Span::secs(60 * 60),
             read_lag: Span::secs(0),
             // Intuit: a request over 120 s times out.
             server_timeout: Span::secs(120),
@@ -255,8 +256,8 @@ impl Scenario {
     #[must_use]
     pub fn with_operations(mut self, operations: usize) -> Self {
         if operations > self.load.operations {
-            self.load.companies =
-                (self.load.companies * operations).div_ceil(self.load.operations.max(1));
+            self.load.companies = (self.load.companies.saturating_mul(operations))
+                .div_ceil(self.load.operations.max(1));
         }
         self.load.operations = operations;
         self
@@ -333,6 +334,27 @@ over = "5m"
                 "later",
             ),
             ("[crash]\nevery = \"0s\"", "`crash.every`", "60s"),
+            (
+                "[crash]\nevery = \"1ns\"\ndown = \"0s\"",
+                "`crash.every`",
+                "longer",
+            ),
+            ("[digest]\nevery = \"1ns\"", "`digest.every`", "longer"),
+            (
+                "[digest]\nevery = \"1m\"\npages = 4294967295",
+                "`digest.pages`",
+                "at most",
+            ),
+            (
+                "[[load.surges]]\nfrom = \"1m\"\nuntil = \"2m\"\ntimes = 1e308",
+                "`load.surges[0].times`",
+                "1000",
+            ),
+            (
+                "[[load.surges]]\nfrom = \"1m\"\nuntil = \"2m\"\ntimes = 1e-300",
+                "`load.surges[0].times`",
+                "0.001",
+            ),
         ];
         for (more, field, fix) in cases {
             let told = complaint(&format!("{GOOD}\n{more}\n"));
@@ -358,6 +380,8 @@ over = "5m"
             (scenario.load.companies, scenario.load.operations),
             (20, 100)
         );
+        let told = Scenario::parse(GOOD).unwrap().with_operations(usize::MAX);
+        assert!(told.check().unwrap_err().to_string().contains("load."));
         let fewer = Scenario::parse(GOOD).unwrap().with_operations(4);
         assert_eq!((fewer.load.companies, fewer.load.operations), (2, 4));
     }

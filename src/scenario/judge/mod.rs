@@ -3,8 +3,9 @@
 //! Requests are mapped to operations by the word that the scenario plants in the payload. The counts:
 //!
 //! - `duplicate_effects`: effects beyond the first of one operation.
-//! - `lost`: told "succeeded", and there is no effect.
-//! - `false_rejects`: told "failed", "refused" or "rejected" in the end, and there is an effect.
+//! - `lost`: told "succeeded", and there was no effect: never, or only later.
+//! - `false_rejects`: told "failed" or "refused" while there was an effect, or in the end; told "rejected", and there is
+//!   an effect at any time. Not of callers who had heard "succeeded" before: they know.
 //! - `wrong_effects`: operations with an effect of another amount, on another target, or voided or deleted afterwards;
 //!   and effects that no operation asked for.
 //! - `paid_twice`: bills that more than one effect pays.
@@ -17,7 +18,8 @@
 //! - `drift`: the share of operations on which the local record (what callers were told) and the upstream disagree:
 //!   "succeeded" without exactly one effect, or anything else with an effect. Before settling, and after.
 //! - `stale_answers`: background reads that did not know of a payment which the upstream already showed when they were
-//!   asked; their age is how long it had shown it.
+//!   asked (their age is how long it had shown it), and those that knew of payments which nobody had made (another
+//!   company's books, say; of no age).
 //! - `final_within_patience`: the share of operations whose caller was told "succeeded" or "rejected" within the
 //!   patience after the first click.
 
@@ -54,6 +56,8 @@ pub struct DigestAnswer {
     pub realm: String,
     /// When it was asked.
     pub asked: Timestamp,
+    /// When it was answered.
+    pub answered: Timestamp,
     /// How many bills were paid, as it was told.
     pub paid: usize,
 }
@@ -163,15 +167,17 @@ impl Ended {
         let mut ended = Self::default();
         for (at, answers) in case.answers.iter().enumerate() {
             let effect = truth.first_effect(at);
+            ended.false_rejects += usize::from(answers.denied(effect, case.ends));
             match answers.belief(case.ends) {
-                Some(Told::Succeeded) if effect.is_some() => ended.succeeded += 1,
+                Some(Told::Succeeded) if answers.told_paid_truly(effect) => ended.succeeded += 1,
                 Some(Told::Succeeded) => ended.lost += 1,
                 Some(Told::Parked) => {
                     ended.parked += 1;
                     let seen = effect.is_some_and(|at| at.plus(case.read_lag) <= case.ends);
                     ended.parked_knowable += usize::from(seen);
                 }
-                Some(told) if told.denies() => ended.false_rejects += usize::from(effect.is_some()),
+                // Refused in the end: no success, and counted above where it is not true.
+                Some(told) if told.denies() => {}
                 Some(_) | None => ended.unresolved += 1,
             }
         }

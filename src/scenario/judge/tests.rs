@@ -166,8 +166,50 @@ fn a_denied_payment_that_happened_is_a_false_reject() {
         let report = judged([said(&[(120, told)]), paid()], &[], &effects);
         assert_eq!(report.false_rejects, 1, "{told:?}");
         let mended = said(&[(120, told), (900, Told::Succeeded)]);
-        assert_eq!(judged([mended, paid()], &[], &effects).false_rejects, 0);
+        assert_eq!(judged([mended, paid()], &[], &effects).false_rejects, 1);
+        let known = said(&[(90, Told::Succeeded), (120, told)]);
+        assert_eq!(judged([known, paid()], &[], &effects).false_rejects, 0);
     }
+}
+
+#[test]
+fn a_failure_that_was_true_when_it_was_told_is_no_false_reject_but_a_rejection_is_for_good() {
+    let effects = [effect("a", "1", 100, 500), effect("b", "2", 100, 50)];
+    let rejects = |told: Told| {
+        let answers = said(&[(120, told), (900, Told::Succeeded)]);
+        judged([answers, paid()], &[], &effects).false_rejects
+    };
+    assert_eq!(rejects(Told::Failed), 0);
+    assert_eq!(rejects(Told::Refused), 0);
+    assert_eq!(rejects(Told::Rejected), 1);
+}
+
+#[test]
+fn paid_told_before_it_was_is_lost_though_it_is_paid_later() {
+    let effects = [effect("a", "1", 100, 500), effect("b", "2", 100, 50)];
+    let report = judged([paid(), paid()], &[], &effects);
+    assert_eq!((report.lost, report.succeeded), (1, 1));
+}
+
+#[test]
+fn a_read_that_knows_of_payments_nobody_made_is_wrong_too() {
+    let effects = [effect("a", "1", 100, 1_000), effect("b", "2", 100, 4_000)];
+    let digests = [2, 1, 0].map(|paid| DigestAnswer {
+        realm: "1".to_owned(),
+        asked: at(900),
+        answered: at(2_000),
+        paid,
+    });
+    let stranger = DigestAnswer {
+        realm: "2".to_owned(),
+        ..digests[1].clone()
+    };
+    let answers = [paid(), paid()];
+    let stale = |digests: &[DigestAnswer]| {
+        judged_with(&answers, &[], &effects, |case| case.digests = digests).stale_answers
+    };
+    assert_eq!(stale(&digests), 1);
+    assert_eq!(stale(&[stranger]), 1);
 }
 
 #[test]
@@ -208,6 +250,17 @@ fn a_send_after_proof_is_forbidden_but_not_after_a_lost_answer() {
         ..proven("a", 0, 120)
     };
     assert_eq!(forbidden(garbled), 0);
+    let denied = SendRecord {
+        fault: Some("fault_200"),
+        replayed: true,
+        ..send("a", 0, 120, 200)
+    };
+    assert_eq!(forbidden(denied), 0, "a fault in place of the replay");
+    let slow = SendRecord {
+        fault: Some("delay"),
+        ..proven("a", 0, 120)
+    };
+    assert_eq!(forbidden(slow), 1, "late, and whole");
     assert_eq!(forbidden(send("b", 0, 120, 200)), 0, "another operation's");
 }
 
@@ -308,6 +361,7 @@ fn a_read_that_misses_a_visible_payment_is_stale_since_that_payment() {
     let digest = |asked: u64, paid: usize| DigestAnswer {
         realm: "1".to_owned(),
         asked: at(asked),
+        answered: at(asked + 100),
         paid,
     };
     let effects = [effect("a", "1", 100, 1_000), effect("b", "2", 100, 4_000)];

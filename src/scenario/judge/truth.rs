@@ -85,7 +85,8 @@ impl<'a> Truth<'a> {
         ratio(differ, answers.len())
     }
 
-    /// How old each stale answer was: for how long the upstream had shown the first payment that the answer lacked.
+    /// How old each stale answer was: for how long the upstream had shown the first payment that the answer lacked. One
+    /// that knew of more payments than there were by then is of no age.
     pub(super) fn stale_ages(&self, digests: &[DigestAnswer], read_lag: Duration) -> Vec<Duration> {
         let mut shown: HashMap<&str, Vec<Timestamp>> = HashMap::new();
         for ((realm, _), (_, first)) in &self.bills {
@@ -97,7 +98,15 @@ impl<'a> Truth<'a> {
         digests
             .iter()
             .filter_map(|digest| {
-                let missed = *shown.get(digest.realm.as_str())?.get(digest.paid)?;
+                let shown = shown
+                    .get(digest.realm.as_str())
+                    .map_or(&[][..], |times| times);
+                // What a read lag keeps from view may be seen all the same.
+                let made = shown.partition_point(|at| *at <= digest.answered.plus(read_lag));
+                if digest.paid > made {
+                    return Some(Duration::ZERO);
+                }
+                let missed = *shown.get(digest.paid)?;
                 (missed < digest.asked).then(|| digest.asked.since(missed))
             })
             .collect()
