@@ -1,116 +1,19 @@
-//! The upstream, the requests, and the loops that call.
+//! The loops that call.
 
 use crate::measure::Bench;
-use http::{Method, Request, Response};
-use std::convert::Infallible;
+use http::{Request, Response};
 use std::fmt::Debug;
-use std::future::{Ready, ready};
 use std::hint::black_box;
-use std::sync::{Arc, Barrier};
-use std::task::{Context, Poll};
+use std::sync::Barrier;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tower::{Service, ServiceExt};
 use tower_sturdy::clock::Clock;
-use tower_sturdy::context::{Context as Marker, Priority, Tenant};
-use tower_sturdy::outcome::Verdict;
 use tower_sturdy::payload::Payload;
 
-/// Answers 1 KiB with 2 headers at once.
-#[derive(Clone, Debug)]
-pub(crate) struct Upstream(Arc<Response<Payload>>);
-
-impl Upstream {
-    pub(crate) fn new() -> Self {
-        let answer = Response::builder()
-            .header("content-type", "application/json")
-            .header("intuit_tid", "1-65f0a3b2-2f6c1c6a0d1e4b7f8a9b0c1d")
-            .body(Payload::from(json()))
-            .unwrap();
-        Self(Arc::new(answer))
-    }
-
-    /// With answers as the `attempt` room hands them up.
-    pub(crate) fn judged() -> Self {
-        let Self(answer) = Self::new();
-        let judged = |body: Payload| body.with_verdict(Verdict::APPLIED.cacheable());
-        Self(Arc::new(Response::clone(&answer).map(judged)))
-    }
-}
-
-impl Service<Request<Payload>> for Upstream {
-    type Response = Response<Payload>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Payload>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    // As no transport is: otherwise the bare call is compiled into the loop, and every row pays for what it is spared.
-    #[inline(never)]
-    fn call(&mut self, request: Request<Payload>) -> Self::Future {
-        black_box(request);
-        ready(Ok(Response::clone(&self.0)))
-    }
-}
-
-/// A bill of 1 KiB.
-fn json() -> String {
-    let line = r#"{"Id":"1","Amount":103.55,"DetailType":"AccountBasedExpenseLineDetail","AccountBasedExpenseLineDetail":{"AccountRef":{"value":"7"}}}"#;
-    let lines = [line; 7].join(",");
-    let head = format!(
-        r#"{{"VendorRef":{{"value":"56"}},"SyncToken":"2","Line":[{lines}],"PrivateNote":""#
-    );
-    let padding = "n".repeat(1_024 - head.len() - 2);
-    format!(r#"{head}{padding}"}}"#)
-}
-
-fn request(method: Method, uri: &str, body: Payload) -> Request<Payload> {
-    Request::builder()
-        .method(method)
-        .uri(uri)
-        .header("accept", "application/json")
-        .header("content-type", "application/json")
-        .header("user-agent", "runway/1.0")
-        .body(body)
-        .unwrap()
-}
-
-pub(crate) fn read() -> Request<Payload> {
-    request(
-        Method::GET,
-        "https://upstream.example/v3/company/9130/bill/1042",
-        Payload::empty(),
-    )
-}
-
-/// Reads of as many URLs as no small cache can keep.
-pub(crate) fn reads() -> Vec<Request<Payload>> {
-    (0..512)
-        .map(|id| format!("https://upstream.example/v3/company/9130/bill/{id}"))
-        .map(|uri| request(Method::GET, &uri, Payload::empty()))
-        .collect()
-}
-
-/// A write without its key.
-pub(crate) fn write() -> Request<Payload> {
-    request(
-        Method::POST,
-        "https://upstream.example/v3/company/9130/bill",
-        Payload::from(json()),
-    )
-}
-
-pub(crate) fn marker(tenant: &str) -> Marker {
-    Marker::new()
-        .with_tenant(Tenant::new(tenant).unwrap())
-        .with_priority(Priority::UserAction)
-}
-
-pub(crate) fn marked(mut request: Request<Payload>, marker: Marker) -> Request<Payload> {
-    request.extensions_mut().insert(marker);
-    request
+/// Without I/O, of which there is none: with it, a task that wakes the loop below would ask the system to.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().unwrap()
 }
 
 /// The same request again and again.
@@ -136,11 +39,6 @@ pub(crate) fn new_keys(request: Request<Payload>) -> impl FnMut() -> Request<Pay
         request.headers_mut().insert("idempotency-key", key.into());
         request
     }
-}
-
-/// Without I/O, of which there is none: with it, a task that wakes the loop below would ask the system to.
-pub(crate) fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_time().build().unwrap()
 }
 
 async fn batch<S>(

@@ -15,10 +15,12 @@
     reason = "a program that measures and prints"
 )]
 
+mod bare;
 mod calls;
 mod measure;
 mod peers;
 mod report;
+mod requests;
 mod rooms;
 
 use measure::Row;
@@ -51,8 +53,8 @@ fn args() -> Args {
 
 fn main() {
     let args = args();
-    let mut rows: Vec<Row> = rooms::bare();
-    rows.extend(rooms::ours());
+    let mut rows: Vec<Row> = bare::rows();
+    rows.extend(rooms::rows());
     rows.extend(peers::rows());
     if let Some(word) = &args.only {
         let wanted = |row: &Row| !row.is_bare() && row.name().contains(word.as_str());

@@ -1,8 +1,9 @@
 //! What others offer for one of our rooms' work, set up so that a call goes straight through.
 
-use crate::calls::{Calls, TwoThreads, Upstream, from_upstream, read, same};
+use crate::bare::{BARE, MARKED, TWO, marked_read, tenants};
+use crate::calls::{Calls, TwoThreads, from_upstream, same};
 use crate::measure::{Bench, Kind, Row};
-use crate::rooms::{BARE, MARKED, TWO, marked_read, tenants};
+use crate::requests::{Upstream, read};
 use http::{Request, Response};
 use std::convert::Infallible;
 use std::future::Ready;

@@ -1,102 +1,26 @@
-//! The bare calls, our rooms alone, and the whole stack. Budgets are those of section 7 of the design.
+//! Our rooms alone, and the whole stack. Budgets are those of section 7 of the design.
 
+use crate::bare::{
+    AUTHORIZED, BARE, DEADLINE, MANY, MARKED, TENANT, TWO, WRITE, authorized, in_an_hour, many,
+    marked_read, tenants,
+};
 use crate::calls::{
-    Calls, Proof, Renewed, TwoThreads, Upstream, from_upstream, in_turn, marked, marker, new_keys,
-    read, reads, runtime, same, write,
+    Calls, Proof, Renewed, TwoThreads, from_upstream, in_turn, new_keys, runtime, same,
 };
 use crate::measure::{Bench, Kind, Row};
+use crate::requests::{Upstream, marked, marker, read, write};
 use http::{Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tower::{Layer, ServiceBuilder};
 use tower_sturdy::attempt::{AttemptConfig, AttemptLayer};
 use tower_sturdy::cache::{CacheConfig, CacheLayer};
-use tower_sturdy::clock::Clock;
 use tower_sturdy::idempotency::{IdempotencyConfig, IdempotencyLayer};
 use tower_sturdy::journal::{Book, MemoryJournal};
 use tower_sturdy::payload::{Payload, ServedFrom};
 use tower_sturdy::rate_limit::{Quota, RateLimitConfig, RateLimitLayer};
 use tower_sturdy::retry::{RetryConfig, RetryLayer};
 use tower_sturdy::stack::Stack;
-
-/// The name of a bare call, by what its request carries.
-pub(crate) const BARE: &str = "bare call";
-pub(crate) const MARKED: &str = "bare call, marked with a tenant";
-const DEADLINE: &str = "bare call, marked with tenant and deadline";
-const MANY: &str = "bare call, many URLs, marked";
-const AUTHORIZED: &str = "bare call, with a credential of 907 bytes";
-const WRITE: &str = "bare call, a new key each";
-pub(crate) const TWO: &str = "two threads: bare call, marked";
-
-const TENANT: &str = "9130";
-const OTHER: &str = "4620816365178654300";
-
-pub(crate) fn tenants() -> [Request<Payload>; 2] {
-    [TENANT, OTHER].map(|tenant| marked(read(), marker(tenant)))
-}
-
-pub(crate) fn marked_read() -> Request<Payload> {
-    marked(read(), marker(TENANT))
-}
-
-fn in_an_hour() -> Request<Payload> {
-    let deadline = Clock::system().now() + Duration::from_secs(3_600);
-    marked(read(), marker(TENANT).with_deadline(deadline))
-}
-
-fn many() -> Vec<Request<Payload>> {
-    let mark = |request| marked(request, marker(TENANT));
-    reads().into_iter().map(mark).collect()
-}
-
-pub(crate) fn bare() -> Vec<Row> {
-    let up = Upstream::new;
-    let bare = Kind::Bare;
-    vec![
-        Row::new(
-            bare,
-            BARE,
-            BARE,
-            Calls::new(up(), same(read()), from_upstream),
-        ),
-        Row::new(
-            bare,
-            MARKED,
-            MARKED,
-            Calls::new(up(), same(marked_read()), from_upstream),
-        ),
-        Row::new(
-            bare,
-            DEADLINE,
-            DEADLINE,
-            Calls::new(up(), same(in_an_hour()), from_upstream),
-        ),
-        Row::new(
-            bare,
-            MANY,
-            MANY,
-            Calls::new(up(), in_turn(many()), from_upstream),
-        ),
-        Row::new(
-            bare,
-            AUTHORIZED,
-            AUTHORIZED,
-            Calls::new(up(), same(authorized()), from_upstream),
-        ),
-        Row::new(
-            bare,
-            WRITE,
-            WRITE,
-            Calls::new(up(), new_keys(write()), from_upstream),
-        ),
-        Row::new(
-            bare,
-            TWO,
-            TWO,
-            TwoThreads::new(up(), tenants(), from_upstream),
-        ),
-    ]
-}
 
 /// Three quotas of a tenant that never fill: one so wide that its returns are kept in steps, one whose slots are back
 /// within some calls, and one on what is in flight.
@@ -165,16 +89,7 @@ fn keyed_write() -> Request<Payload> {
     request
 }
 
-fn authorized() -> Request<Payload> {
-    let mut request = read();
-    let token = format!("Bearer {}", "t".repeat(900));
-    request
-        .headers_mut()
-        .insert("authorization", token.parse().unwrap());
-    request
-}
-
-pub(crate) fn ours() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<Row> {
     let mut rows = admission_and_retry();
     rows.extend(reads_and_writes());
     rows.extend(stacks());
