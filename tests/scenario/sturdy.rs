@@ -38,6 +38,7 @@ fn nothing_is_paid_twice_lost_denied_or_left_open_in_any_scenario() {
                     + report.wrong_effects
                     + report.forbidden_sends
                     + report.unresolved
+                    + report.stale_answers
                     + report.parked_knowable;
                 assert_eq!(wrong, 0, "{again}");
                 if replay {

@@ -94,6 +94,10 @@ impl ThrottleConfig {
             ("throttle.app_per_minute", self.app_per_minute),
         ];
         for (field, quota) in quotas {
+            // A line-up may keep a place for every request of a window.
+            if quota > Some(1_000_000) {
+                return fail(field, "is over 1000000: write at most that");
+            }
             if quota == Some(0) {
                 return fail(
                     field,

@@ -309,6 +309,11 @@ over = "5m"
                 "`throttle.per_minute`",
                 "at least 1",
             ),
+            (
+                "[throttle]\nper_second = 4294967295",
+                "`throttle.per_second`",
+                "at most",
+            ),
             ("[user]\nthink = \"-5s\"", "think", "negative"),
             ("[user]\npatience = \"soon\"", "patience", "300ms"),
             ("[user]\npatience = \"0s\"", "`user.patience`", "300ms"),
