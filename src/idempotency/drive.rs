@@ -59,7 +59,8 @@ where
         Ok(Claim::Claimed) => record,
         Ok(Claim::Existing(found)) => {
             match existing(&found, &fingerprint, book.clock().wall()) {
-                Existing::Start => match start_again(&shared, &live, *found).await {
+                // The rare ways are boxed: every operation's task would be as large as its largest way.
+                Existing::Start => match Box::pin(start_again(&shared, &live, *found)).await {
                     Some(record) => record,
                     None => return,
                 },
@@ -70,7 +71,7 @@ where
                 Existing::Hasten | Existing::Answer(_) => {
                     book.opened(&live, *found);
                     book.put_down(&live);
-                    return book.hasten(&live).await;
+                    return Box::pin(book.hasten(&live)).await;
                 }
                 Existing::Elsewhere(error) => return live.end(Err(error)),
             }
@@ -121,25 +122,41 @@ where
         if shared.gated_below {
             return inner.call(request).await.map_err(Error::from_inner);
         }
-        let number = book
-            .begin_attempt(live.operation(), shared.config.attempt_bound)
-            .await?;
-        let route = shared.classify.route(&request);
-        let result = inner.call(request).await;
-        let (result, verdict) = judge(shared, route, result);
-        let answer = result
-            .as_ref()
-            .ok()
-            .map(|answer| crate::journal::StoredAnswer {
-                status: answer.status().as_u16(),
-                headers: content_type(answer),
-                body: answer.body().bytes().clone(),
-            });
-        book.end_attempt(live.operation(), number, verdict, answer)
-            .await;
-        result
+        Box::pin(send_gated(inner, request, shared, live)).await
     };
     book.hold(live, call).await
+}
+
+/// Sends where no gate stands below: this room puts the attempt on record.
+async fn send_gated<S>(
+    mut inner: S,
+    request: Request<Payload>,
+    shared: &Shared,
+    live: &Live,
+) -> Result<Response<Payload>, Error>
+where
+    S: Service<Request<Payload>, Response = Response<Payload>> + Send,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+{
+    let book = &shared.book;
+    let number = book
+        .begin_attempt(live.operation(), shared.config.attempt_bound)
+        .await?;
+    let route = shared.classify.route(&request);
+    let result = inner.call(request).await;
+    let (result, verdict) = judge(shared, route, result);
+    let answer = result
+        .as_ref()
+        .ok()
+        .map(|answer| crate::journal::StoredAnswer {
+            status: answer.status().as_u16(),
+            headers: content_type(answer),
+            body: answer.body().bytes().clone(),
+        });
+    book.end_attempt(live.operation(), number, verdict, answer)
+        .await;
+    result
 }
 
 fn judge<E: Into<BoxError>>(
@@ -202,18 +219,17 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
         State::Claimed | State::Sending => {
             if record.outcome() >= Outcome::Unknown {
                 // Whoever waits goes on waiting, now for the worker.
-                book.release(live, None).await;
+                Box::pin(book.release(live, None)).await;
                 return;
             }
             let later = || book.clock().wall().plus(shared.config.resume_after);
             let due = if live.all_wait() { None } else { Some(later()) };
-            if !book.release(live, due).await {
+            if !Box::pin(book.release(live, due)).await {
                 live.end(doubt());
             } else if due.is_none() && !live.end_if_all_wait(result) {
                 // Somebody lost patience while this was being recorded, and was told that the work goes on.
-                let _ = book
-                    .step(live, |record| record.progress.due = Some(later()))
-                    .await;
+                let due = book.step(live, |record| record.progress.due = Some(later()));
+                let _ = Box::pin(due).await;
             }
         }
         // Another process took it over: whoever waits sees its record.

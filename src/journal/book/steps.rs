@@ -21,8 +21,9 @@ impl Book {
             if let Some(done) = self.inner.clock.timeout(renew_every, &mut work).await {
                 return done;
             }
-            // A lease that could not be renewed is seen by the gate; what is under way goes on.
-            let _ = self.own(live, None).await;
+            // A lease that could not be renewed is seen by the gate; what is under way goes on. Boxed, for it is rare
+            // and would make every operation's task larger.
+            let _ = Box::pin(self.own(live, None)).await;
         }
     }
 
