@@ -72,7 +72,7 @@ where
                     book.opened(&live, *found);
                     // From here on it is the worker's.
                     drop(driving);
-                    return book.hasten(&live).await;
+                    return Box::pin(book.hasten(&live)).await;
                 }
                 Existing::Elsewhere(error) => return live.end(Err(error)),
             }
@@ -131,23 +131,39 @@ where
             }
             return result;
         }
-        let number = book
-            .begin_attempt(live.operation(), shared.config.attempt_bound)
-            .await?;
-        let limit = shared.config.attempt_bound;
-        let answered = book.clock().timeout(limit, inner.call(request)).await;
-        let (result, verdict) = match answered {
-            Some(result) => judge(shared, route, result),
-            None => judge::<BoxError>(shared, route, Err(Box::new(TimedOut { after: limit }))),
-        };
-        record(shared, live, number, &result, verdict).await;
-        result
+        // Boxed, for a stack has a gate, and this would make every operation's task larger.
+        Box::pin(send_ungated(inner, request, route, shared, live)).await
     };
     match book.hold(live, call).await {
         Some(result) => result,
         // The lease ran out; what was sent stays open on record.
         None => Err(Error::outcome_unknown(live.operation())),
     }
+}
+
+/// Sends where no gate stands below: this room puts the attempt on record, and bounds it.
+async fn send_ungated<S>(
+    mut inner: S,
+    request: Request<Payload>,
+    route: Route,
+    shared: &Shared,
+    live: &Live,
+) -> Result<Response<Payload>, Error>
+where
+    S: Service<Request<Payload>, Response = Response<Payload>> + Send,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+{
+    let book = &shared.book;
+    let limit = shared.config.attempt_bound;
+    let number = book.begin_attempt(live.operation(), limit).await?;
+    let answered = book.clock().timeout(limit, inner.call(request)).await;
+    let (result, verdict) = match answered {
+        Some(result) => judge(shared, route, result),
+        None => judge::<BoxError>(shared, route, Err(Box::new(TimedOut { after: limit }))),
+    };
+    record(shared, live, number, &result, verdict).await;
+    result
 }
 
 /// How many attempts are on record.
@@ -247,7 +263,7 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
         State::Claimed | State::Sending => {
             if record.outcome() >= Outcome::Unknown {
                 // Whoever waits goes on waiting, now for the worker.
-                book.release(live, |_| None).await;
+                Box::pin(book.release(live, |_| None)).await;
                 return;
             }
             let later = || book.clock().wall().plus(shared.config.resume_after);
@@ -263,7 +279,7 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
                 && !live.end_if_all_wait(result)
             {
                 // Somebody left while this was being recorded: the work must go on without it.
-                book.promise(live, later()).await;
+                Box::pin(book.promise(live, later())).await;
             }
         }
         // Another process took it over: it is told what was seen here, and whoever waits sees its record.

@@ -32,7 +32,8 @@ pub(super) struct Replays {
 #[derive(Debug)]
 struct Remembered {
     until: u64,
-    reply: Reply,
+    /// Boxed, for up to half of a table's places are empty.
+    reply: Box<Reply>,
 }
 
 impl Replays {
@@ -40,7 +41,7 @@ impl Replays {
     pub(super) fn begin(&mut self, config: &RequestIdConfig, id: &str, now: u64) -> Begin {
         self.forget(now);
         if let Some(remembered) = self.remembered.get(id) {
-            return Begin::Replay(remembered.reply.clone());
+            return Begin::Replay(Reply::clone(&remembered.reply));
         }
         if config.concurrent == Concurrent::RunBoth {
             return Begin::Run;
@@ -70,7 +71,10 @@ impl Replays {
             // The original answer stays: a twin that ran beside it does not replace it.
             let id: Arc<str> = Arc::from(id);
             if let Entry::Vacant(place) = self.remembered.entry(Arc::clone(&id)) {
-                place.insert(Remembered { until, reply });
+                place.insert(Remembered {
+                    until,
+                    reply: Box::new(reply),
+                });
                 self.expiry.push_back((until, id));
             }
         }

@@ -38,6 +38,9 @@ pub struct Qbo {
     pub limits: Vec<Limit>,
     /// What guards writes.
     pub writes: QboWrites,
+    /// How long after its completion each write is read back and compared; a difference is told as drift. Costs one read
+    /// a write (metered, facts 1, A), behind user actions in every quota. `None`: never.
+    pub verify_after: Option<Duration>,
 }
 
 impl Default for Qbo {
@@ -45,6 +48,8 @@ impl Default for Qbo {
         Self {
             limits: intuit_2026().to_vec(),
             writes: QboWrites::default(),
+            // After the second click and the page that follows it, within the minute in which somebody still cares.
+            verify_after: Some(Duration::from_secs(30)),
         }
     }
 }
@@ -58,6 +63,7 @@ impl Qbo {
         self.writes
             .check()
             .map_err(|invalid| invalid.within("qbo.writes"))?;
+        let verify_after = self.verify_after;
         let quotas: Vec<Quota> = self.limits.into_iter().map(Quota::from).collect();
         Ok(Stack::builder(transport)
             .classify(Arc::new(QboClassify))
@@ -67,6 +73,7 @@ impl Qbo {
             .cache_rules(Arc::new(QboCache))
             .hooks(Arc::new(QboHooks))
             .configure(|config| {
+                config.book.acknowledge_after = verify_after;
                 config.rate_limit.quotas = quotas;
                 config.rate_limit.pause = THROTTLE_PAUSE;
                 // A slot is held while its call may still run. QBO ends any request after 120 s (facts 1, A): unlike an

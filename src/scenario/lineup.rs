@@ -134,3 +134,13 @@ impl Client for BareClient {
         })
     }
 }
+
+/// The client of a run that is over.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+impl Client for Gone {
+    fn call(&self, _: Request<Payload>) -> BoxFuture<'static, Answer> {
+        Box::pin(std::future::ready(Err("the run is over".into())))
+    }
+}

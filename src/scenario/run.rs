@@ -2,7 +2,7 @@
 
 use super::config::{Latency, Scenario};
 use super::error::ScenarioError;
-use super::lineup::LineUp;
+use super::lineup::{Gone, LineUp};
 use super::load::Plan;
 use super::report::{LineUpReport, Report};
 use super::stage::{Stage, digest};
@@ -120,7 +120,7 @@ async fn drive(
             name: lineup.name().to_owned(),
             source,
         })?;
-    let stage = Arc::new(Stage::new(&world, client)?);
+    let mut stage = Arc::new(Stage::new(&world, client)?);
     let mut tasks = perform(&stage, lineup.name(), progress).await?;
     stage.clock.sleep_until(stage.closes).await;
     // The last word is asked for as the run closes; slow answers to it are waited for, but not for ever.
@@ -128,7 +128,13 @@ async fn drive(
     tasks.abort_all();
     drained.transpose()?;
     stage.client.finish().await;
-    Ok(stage.judged(lineup.name(), &world))
+    let (history, replay) = (world.mock.history(), world.replay);
+    // The client, its journal and the upstream's books are large, and the judge needs none of them.
+    drop(world);
+    if let Some(stage) = Arc::get_mut(&mut stage) {
+        stage.client = Arc::new(Gone);
+    }
+    Ok(stage.judged(lineup.name(), history, replay))
 }
 
 /// Longer than any line-up's retries of one call may take.

@@ -10,6 +10,7 @@ use super::told::{Answers, Told};
 use super::{request, world};
 use crate::clock::{Clock, Instant, Timestamp};
 use crate::error::BoxError;
+use crate::mock::History;
 use crate::payload::Payload;
 use http::Request;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,8 +118,7 @@ impl Stage {
         Ok(told)
     }
 
-    pub(super) fn judged(&self, name: &str, world: &World) -> Finished {
-        let history = world.mock.history();
+    pub(super) fn judged(&self, name: &str, history: History, replay: bool) -> Finished {
         let ends = self.clock.wall();
         let crashes = self.plan.crashes.iter();
         let deaths: Vec<_> = crashes.map(|at| self.begins.plus(*at)).collect();
@@ -139,7 +139,7 @@ impl Stage {
                     ends,
                     patience: self.scenario.user.patience.get(),
                     read_lag: self.scenario.upstream.read_lag.get(),
-                    replay: world.replay,
+                    replay,
                 },
             )
         });

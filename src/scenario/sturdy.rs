@@ -126,6 +126,7 @@ fn build(world: &World, journal: Arc<dyn Journal>) -> Result<Stack, BoxError> {
             horizon: settings.horizon.get(),
             ..QboWrites::default()
         },
+        ..Qbo::default()
     };
     let stack = preset
         .stack(world.mock.clone())?

@@ -1,7 +1,10 @@
 //! The tracked tasks of one process: what goes on after a caller has left.
 
+use pin_project::pin_project;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -48,6 +51,23 @@ impl Drop for Leave {
     }
 }
 
+/// A task's future that leaves the list when it is dropped. An async block would hold the future twice: as what it
+/// captured, and as what it awaits.
+#[pin_project]
+struct Tracked<F> {
+    #[pin]
+    future: F,
+    leave: Leave,
+}
+
+impl<F: Future<Output = ()>> Future for Tracked<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().future.poll(cx)
+    }
+}
+
 impl Tasks {
     /// Runs `future` to its end, whoever stops waiting for it. `false` once [`Tasks::close`] was called.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
@@ -62,10 +82,7 @@ impl Tasks {
             number,
         };
         // The lock is held until the handle is in the list, so a task that ends at once finds itself there.
-        let handle = tokio::spawn(async move {
-            let _leave = leave;
-            future.await;
-        });
+        let handle = tokio::spawn(Tracked { future, leave });
         state.running.insert(number, handle.abort_handle());
         true
     }
