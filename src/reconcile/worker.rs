@@ -33,8 +33,9 @@ pub struct ReconcileConfig {
 impl Default for ReconcileConfig {
     fn default() -> Self {
         Self {
-            // QBO runs 10 requests of one company at once; checks must not take them all.
-            concurrency: 4,
+            // Every tenant has its own quotas, in which checks stand behind user actions: this bounds memory, not load. A
+            // resend that hangs holds its place for as long as an attempt may take (130 s).
+            concurrency: 32,
             // Above one read with its retries (30 s, 3 attempts).
             hook_timeout: Duration::from_secs(120),
             poll: Duration::from_secs(30),
@@ -47,7 +48,7 @@ impl ReconcileConfig {
         if self.concurrency == 0 {
             return Err(InvalidConfig::new(
                 "reconcile.concurrency",
-                "is 0, so that nothing would ever be settled: use 4",
+                "is 0, so that nothing would ever be settled: use 32",
             ));
         }
         for (field, value) in [
