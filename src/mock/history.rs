@@ -60,9 +60,9 @@ pub struct SendRecord {
     /// When it arrived.
     pub at: Timestamp,
     /// The company in its path; empty where there is none.
-    pub realm: String,
+    pub realm: Arc<str>,
     /// Its method.
-    pub method: String,
+    pub method: http::Method,
     /// Its path and query.
     pub target: String,
     /// Whether it asks for a change.
@@ -95,9 +95,9 @@ pub struct Effect {
     /// The number of the request that made it.
     pub send: u64,
     /// The company.
-    pub realm: String,
+    pub realm: Arc<str>,
     /// The entity's name.
-    pub entity: String,
+    pub entity: &'static str,
     /// The entity's id.
     pub id: String,
     /// What was done to it.
@@ -106,7 +106,7 @@ pub struct Effect {
     pub amount_cents: i64,
     /// Of a payment: type, id and amount of what it was asked to pay, whether or not that was still open. So two
     /// payments of one bill are found by counting.
-    pub targets: Vec<(String, String, i64)>,
+    pub targets: Vec<(&'static str, String, i64)>,
     /// The marker of the request.
     pub marker: Option<String>,
 }

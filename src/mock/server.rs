@@ -36,12 +36,12 @@ pub(super) struct State {
     pub(super) plan: FaultPlan,
     pub(super) app: AppGate,
     pub(super) companies: Vec<Company>,
-    by_realm: HashMap<String, usize>,
+    by_realm: HashMap<Arc<str>, usize>,
 }
 
 #[derive(Debug)]
 pub(super) struct Company {
-    realm: String,
+    realm: Arc<str>,
     ledger: Ledger,
     pub(super) gate: Gate,
     replays: Replays,
@@ -73,7 +73,7 @@ impl Server {
         let mut rng = fastrand::Rng::with_seed(config.seed);
         let start = clock.wall();
         let companies = config.companies.iter().map(|company| Company {
-            realm: company.realm.clone(),
+            realm: Arc::from(company.realm.as_str()),
             ledger: seed::company(company, rules, &mut rng, start),
             gate: Gate::new(&config.throttle),
             replays: Replays::default(),
@@ -151,14 +151,18 @@ impl Server {
         let at = self.clock.wall();
         let mut state = self.lock();
         let number = state.log.next_number();
-        let company = state.by_realm.get(&asked.realm).copied();
+        let company = state.by_realm.get(asked.realm.as_str()).copied();
         let passage = self.passage(&mut state, &asked, company, number);
         let target = head.uri.path_and_query();
+        let realm = match company {
+            Some(at) => Arc::clone(&state.companies[at].realm),
+            None => Arc::from(asked.realm),
+        };
         Arc::make_mut(&mut state.log).arrived(SendRecord {
             number,
             at,
-            realm: asked.realm,
-            method: head.method.to_string(),
+            realm,
+            method: head.method,
             target: target.map_or_else(String::new, ToString::to_string),
             write: asked.write,
             marker: marker.clone(),
@@ -203,7 +207,7 @@ impl Server {
             None => Worked::fault(&AppFault::unsupported("this path"), now),
         };
         if let (Some((kind, id, change)), Some(at)) = (worked.effect, job.company) {
-            let realm = state.companies[at].realm.clone();
+            let realm = Arc::clone(&state.companies[at].realm);
             let effect = effect(job, realm, kind, id, &change, now);
             Arc::make_mut(&mut state.log).happened(effect);
         }
@@ -261,15 +265,22 @@ pub(super) struct Committed {
     at: u64,
 }
 
-fn effect(job: &Job, realm: String, kind: Kind, id: u64, change: &Change, at: Timestamp) -> Effect {
+fn effect(
+    job: &Job,
+    realm: Arc<str>,
+    kind: Kind,
+    id: u64,
+    change: &Change,
+    at: Timestamp,
+) -> Effect {
     let pays = kind.pays().map_or("", Kind::name);
     let targets = change.targets.iter();
-    let targets = targets.map(|target| (pays.to_owned(), target.id.to_string(), target.cents));
+    let targets = targets.map(|target| (pays, target.id.to_string(), target.cents));
     Effect {
         at,
         send: job.number,
         realm,
-        entity: kind.name().to_owned(),
+        entity: kind.name(),
         id: id.to_string(),
         what: change.what,
         amount_cents: change.cents,

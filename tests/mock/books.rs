@@ -48,7 +48,7 @@ async fn a_payment_lowers_the_balance_and_links_both_sides() {
         (effect.what, effect.amount_cents),
         (EffectKind::Created, 500)
     );
-    assert_eq!(effect.targets, [("Bill".to_owned(), "1".to_owned(), 500)]);
+    assert_eq!(effect.targets, [("Bill", "1".to_owned(), 500)]);
     assert_eq!(history.sends()[0].effect, Some(0));
 }
 
@@ -70,10 +70,7 @@ async fn a_second_payment_of_a_bill_leaves_all_the_same_unless_told_otherwise() 
         let history = qbo.history();
         let effects = history.effects_of("a");
         assert_eq!(effects.len(), 2);
-        assert_eq!(
-            effects[1].targets,
-            [("Bill".to_owned(), "1".to_owned(), open)]
-        );
+        assert_eq!(effects[1].targets, [("Bill", "1".to_owned(), open)]);
         assert_eq!(effects[1].amount_cents, expected);
     }
 }

@@ -82,7 +82,7 @@ async fn an_id_belongs_to_one_company() {
     let realms: Vec<_> = history
         .effects()
         .iter()
-        .map(|effect| effect.realm.as_str())
+        .map(|effect| &*effect.realm)
         .collect();
     assert_eq!(realms, ["1", "2"]);
 }

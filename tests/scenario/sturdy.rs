@@ -77,7 +77,7 @@ fn while_work_waits_the_tightest_quota_flows_to_98_percent_and_is_never_overrun(
         let realm = Plan::realm(company);
         let within: Vec<_> = sends
             .iter()
-            .filter(|send| send.realm == realm)
+            .filter(|send| *send.realm == realm)
             .filter(|send| (from..until).contains(&send.at.since(begins).as_secs()))
             .collect();
         let answer_time: f64 = within

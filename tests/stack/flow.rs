@@ -45,7 +45,7 @@ pub(crate) fn while_work_waits_98_percent_flows(case: &Case, seed: u64) {
     for company in 0..case.scenario.load.companies {
         let realm = Plan::realm(company);
         let begins = begin_of(case, &plan);
-        let ours: Vec<_> = sends.iter().filter(|send| send.realm == realm).collect();
+        let ours: Vec<_> = sends.iter().filter(|send| *send.realm == realm).collect();
         let answer = mean_answer(ours.iter().copied());
         // Of these three the minute's is the tightest: 4 a second of 250, against 9 of the second's and 80 of the ten at
         // once.

@@ -12,8 +12,8 @@ fn send(marker: &str, begins: u64, done: u64, status: u16) -> SendRecord {
     SendRecord {
         number: 0,
         at: at(begins),
-        realm: "1".to_owned(),
-        method: "POST".to_owned(),
+        realm: "1".into(),
+        method: http::Method::POST,
         target: "/v3/company/1/billpayment".to_owned(),
         write: true,
         marker: Some(marker.to_owned()),
@@ -39,12 +39,12 @@ fn effect(marker: &str, bill: &str, cents: i64, when: u64) -> Effect {
     Effect {
         at: at(when),
         send: 0,
-        realm: "1".to_owned(),
-        entity: "BillPayment".to_owned(),
+        realm: "1".into(),
+        entity: "BillPayment",
         id: "9".to_owned(),
         what: EffectKind::Created,
         amount_cents: cents,
-        targets: vec![("Bill".to_owned(), bill.to_owned(), cents)],
+        targets: vec![("Bill", bill.to_owned(), cents)],
         marker: Some(marker.to_owned()),
     }
 }

@@ -25,9 +25,9 @@ impl<'a> Truth<'a> {
         for effect in case.effects {
             let created = matches!(effect.what, EffectKind::Created);
             for (kind, id, _) in effect.targets.iter().filter(|_| created) {
-                if kind == "Bill" {
+                if *kind == "Bill" {
                     bills
-                        .entry((effect.realm.as_str(), id.as_str()))
+                        .entry((&*effect.realm, id.as_str()))
                         .and_modify(|(times, _)| *times += 1)
                         .or_insert((1, effect.at));
                 }
@@ -114,8 +114,8 @@ impl<'a> Truth<'a> {
 }
 
 fn is_as_asked(effect: &Effect, expected: &Expected) -> bool {
-    effect.realm == expected.realm
+    *effect.realm == *expected.realm
         && effect.amount_cents == expected.cents
         && matches!(effect.targets.as_slice(), [(kind, id, cents)]
-            if kind == "Bill" && *id == expected.bill && *cents == expected.cents)
+            if *kind == "Bill" && *id == expected.bill && *cents == expected.cents)
 }
