@@ -161,7 +161,6 @@ fn a_broken_scenario_is_refused_with_its_line_and_without_a_panic() {
 }
 
 #[test]
-#[ignore = "the program `sturdy` is not written yet"]
 fn the_program_lists_its_commands_and_refuses_others() {
     let run = |arg: &str| {
         Command::new(env!("CARGO_BIN_EXE_sturdy"))
