@@ -12,7 +12,8 @@ type ConflictOf = (Arc<str>, Tenant, String);
 
 #[derive(Debug, Default)]
 struct Shelves {
-    records: HashMap<OperationId, Record>,
+    /// Boxed, for up to half of a table's places are empty.
+    records: HashMap<OperationId, Box<Record>>,
     by_key: HashMap<KeyOf, OperationId>,
     by_conflict: HashMap<ConflictOf, OperationId>,
     by_due: BTreeSet<(Timestamp, OperationId)>,
@@ -68,7 +69,7 @@ impl Shelves {
     fn claim(&mut self, record: &Record) -> Result<Claim, JournalError> {
         let key = key_of(record);
         if let Some(existing) = self.by_key.get(&key).and_then(|id| self.records.get(id)) {
-            return Ok(Claim::Existing(Box::new(existing.clone())));
+            return Ok(Claim::Existing(existing.clone()));
         }
         let conflict = conflict_of(record);
         if let Some(other) = conflict
@@ -76,10 +77,10 @@ impl Shelves {
             .and_then(|conflict| self.by_conflict.get(conflict))
             .and_then(|id| self.records.get(id))
         {
-            return Ok(Claim::Conflict(Box::new(other.clone())));
+            return Ok(Claim::Conflict(other.clone()));
         }
         if let Some(taken) = self.records.get(&record.id()) {
-            return Err(JournalError::Conflict(Box::new(taken.clone())));
+            return Err(JournalError::Conflict(taken.clone()));
         }
         if let Some(conflict) = conflict.filter(|_| !record.state().is_final()) {
             self.by_conflict.insert(conflict, record.id());
@@ -88,7 +89,7 @@ impl Shelves {
         if let Some(due) = record.progress.due {
             self.by_due.insert((due, record.id()));
         }
-        self.records.insert(record.id(), record.clone());
+        self.records.insert(record.id(), Box::new(record.clone()));
         Ok(Claim::Claimed)
     }
 
@@ -96,7 +97,7 @@ impl Shelves {
         let id = next.id();
         let current = self.records.get_mut(&id).ok_or(JournalError::Missing(id))?;
         if current.progress.version.checked_add(1) != Some(next.progress.version) {
-            return Err(JournalError::Conflict(Box::new(current.clone())));
+            return Err(JournalError::Conflict(current.clone()));
         }
         if let Some(due) = current.progress.due {
             self.by_due.remove(&(due, id));
@@ -127,7 +128,7 @@ impl Shelves {
             .by_due
             .iter()
             .take_while(|(due, _)| filter.due_by.is_none_or(|by| *due <= by))
-            .filter_map(|(_, id)| self.records.get(id))
+            .filter_map(|(_, id)| self.records.get(id).map(|record| &**record))
             .filter(wanted);
         if filter.due_by.is_some() {
             return due.skip(filter.skip).take(filter.limit).cloned().collect();
@@ -135,6 +136,7 @@ impl Shelves {
         let mut undue: Vec<&Record> = self
             .records
             .values()
+            .map(|record| &**record)
             .filter(|record| record.progress.due.is_none())
             .filter(wanted)
             .collect();
@@ -175,7 +177,7 @@ impl Journal for MemoryJournal {
                 .get(&(Arc::from(namespace), tenant.clone(), key.clone()))
                 .and_then(|id| shelves.records.get(id)),
         };
-        Box::pin(ready(Ok(found.cloned())))
+        Box::pin(ready(Ok(found.map(|record| Record::clone(record)))))
     }
 
     fn list<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<Record>, JournalError>> {

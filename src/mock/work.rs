@@ -151,5 +151,7 @@ fn queried(ledger: &Ledger, query: &Query, now: Timestamp, cutoff: Option<Timest
     }
     out.push(b'}');
     close(&mut out, now);
+    // A client may cache it.
+    out.shrink_to_fit();
     out
 }

@@ -102,10 +102,19 @@ pub(crate) fn rebuild(uri: &Uri, path_and_query: &str) -> Result<Uri, Error> {
     let refused = |why: &dyn std::fmt::Display| {
         Error::invalid(format!("no URL can be made of {path_and_query:?}: {why}"))
     };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query =
-        Some(PathAndQuery::try_from(path_and_query).map_err(|why| refused(&why))?);
-    Uri::from_parts(parts).map_err(|why| refused(&why))
+    let path_and_query = PathAndQuery::try_from(path_and_query).map_err(|why| refused(&why))?;
+    match (uri.scheme(), uri.authority()) {
+        // In one text: parts of the old URL would keep the whole of it in memory, for as long as the journal keeps the new.
+        (Some(scheme), Some(authority)) => {
+            Uri::try_from(format!("{scheme}://{authority}{path_and_query}"))
+                .map_err(|why| refused(&why))
+        }
+        _ => {
+            let mut parts = uri.clone().into_parts();
+            parts.path_and_query = Some(path_and_query);
+            Uri::from_parts(parts).map_err(|why| refused(&why))
+        }
+    }
 }
 
 #[cfg(test)]
