@@ -44,10 +44,6 @@ impl<F> std::fmt::Debug for AttemptFuture<F> {
     }
 }
 
-#[allow(
-    clippy::large_enum_variant,
-    reason = "the large one is every read, and must not cost an allocation"
-)]
 #[pin_project(project = KindProject)]
 #[allow(
     clippy::large_enum_variant,
