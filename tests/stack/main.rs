@@ -13,3 +13,4 @@ mod seeds;
 mod settings;
 mod settled;
 mod shared;
+mod verify;

@@ -44,9 +44,12 @@ impl Rig {
         }
     }
 
-    /// The preset over the mock, on the rig's journal and clock.
+    /// The preset over the mock, on the rig's journal and clock; nothing is read back, so that every send is a caller's.
     pub(crate) fn builder(&self) -> StackBuilder<MockQbo> {
-        self.preset(Qbo::default())
+        self.preset(Qbo {
+            verify_after: None,
+            ..Qbo::default()
+        })
     }
 
     pub(crate) fn preset(&self, preset: Qbo) -> StackBuilder<MockQbo> {
