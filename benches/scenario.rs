@@ -13,6 +13,9 @@
 use std::process::ExitCode;
 use tower_sturdy::scenario::{self, Bare, LineUp, Options, ScenarioError, Sturdy};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "use: cargo bench --features scenario --bench scenario -- [--ops N] [--seed N] [--replay on|off] \
                      [--lineup sturdy|bare]";
 

@@ -17,6 +17,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use tower_sturdy::scenario::{self, Bare, LineUp, Options, Progress, Report, Scenario, Sturdy};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Where the last run's report can always be found.
 const REPORT: &str = "target/fragility.json";
 

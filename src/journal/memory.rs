@@ -1,6 +1,8 @@
 //! A journal in memory: for tests and simulations, and for those who accept by name that a crash forgets.
 
-use super::{BoxFuture, Claim, Durability, Filter, Journal, JournalError, Lookup, Record};
+use super::{
+    BoxFuture, Claim, Durability, Filter, Journal, JournalError, Lookup, Progress, Record,
+};
 use crate::clock::Timestamp;
 use crate::context::{OperationId, OperationKey, Tenant};
 use std::collections::{BTreeSet, HashMap};
@@ -65,6 +67,30 @@ fn conflict_of(record: &Record) -> Option<ConflictOf> {
     Some((Arc::clone(&asked.namespace), asked.tenant.clone(), conflict))
 }
 
+/// Takes over what a step changed, and keeps the memory of what it did not: with many records on the heap, copies that
+/// come and go leave holes.
+fn replace(current: &mut Record, next: &Record) {
+    let mut progress = Progress {
+        attempts: Vec::new(),
+        history: Vec::new(),
+        ..next.progress
+    };
+    std::mem::swap(&mut progress.attempts, &mut current.progress.attempts);
+    std::mem::swap(&mut progress.history, &mut current.progress.history);
+    if progress.attempts != next.progress.attempts {
+        progress.attempts.clone_from(&next.progress.attempts);
+        progress.attempts.shrink_to_fit();
+    }
+    if progress.history != next.progress.history {
+        progress.history.clone_from(&next.progress.history);
+        progress.history.shrink_to_fit();
+    }
+    current.progress = progress;
+    if current.answer != next.answer {
+        current.answer.clone_from(&next.answer);
+    }
+}
+
 impl Shelves {
     fn claim(&mut self, record: &Record) -> Result<Claim, JournalError> {
         let key = key_of(record);
@@ -105,8 +131,7 @@ impl Shelves {
         if let Some(due) = next.progress.due {
             self.by_due.insert((due, id));
         }
-        current.progress = next.progress.clone();
-        current.answer.clone_from(&next.answer);
+        replace(current, next);
         if next.state().is_final()
             && let Some(conflict) = conflict_of(current)
             && self.by_conflict.get(&conflict) == Some(&id)

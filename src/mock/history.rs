@@ -159,10 +159,10 @@ impl Log {
     }
 }
 
-/// Makes room by a quarter: doubling would leave half of a long history empty.
+/// Makes room by an eighth: doubling would leave half of a long history empty.
 fn grow<T>(log: &mut Vec<T>) {
     if log.len() == log.capacity() {
-        log.reserve_exact(log.len() / 4 + 64);
+        log.reserve_exact(log.len() / 8 + 64);
     }
 }
 

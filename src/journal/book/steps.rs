@@ -163,7 +163,7 @@ impl Book {
     /// Completes an operation by proof found in a look-up.
     pub(crate) fn complete(&self, record: &mut Record, proof: Proof, now: Timestamp) {
         if record
-            .step(State::Completed, now, &proof.evidence, "worker")
+            .step(State::Completed, now, proof.evidence, "worker")
             .is_ok()
         {
             record.answer = Some(proof.answer);

@@ -131,8 +131,8 @@ pub(super) fn odd_progress(state: State, version: u64) -> Progress {
                 at: Timestamp::from_millis(u64::MAX),
                 from: state,
                 to,
-                why: ODD.to_owned(),
-                by: String::new(),
+                why: ODD.into(),
+                by: "".into(),
             })
             .collect(),
         due: Some(Timestamp::NEVER),

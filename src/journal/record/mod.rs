@@ -6,6 +6,7 @@ use crate::outcome::{Outcome, Verdict};
 use crate::payload::Payload;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -275,9 +276,9 @@ pub struct Transition {
     /// To which state.
     pub to: State,
     /// Why.
-    pub why: String,
+    pub why: Cow<'static, str>,
     /// By whom: a process or a person.
-    pub by: String,
+    pub by: Cow<'static, str>,
 }
 
 /// What changes: replaced as a whole by each compare-and-swap.
@@ -453,8 +454,8 @@ impl Record {
         &mut self,
         next: State,
         at: Timestamp,
-        why: &str,
-        by: &str,
+        why: impl Into<Cow<'static, str>>,
+        by: impl Into<Cow<'static, str>>,
     ) -> Result<(), IllegalStep> {
         let from = self.progress.state;
         if !from.may_become(next) {
@@ -464,8 +465,8 @@ impl Record {
             at,
             from,
             to: next,
-            why: why.to_owned(),
-            by: by.to_owned(),
+            why: why.into(),
+            by: by.into(),
         });
         self.progress.state = next;
         self.progress.checks = 0;
