@@ -68,7 +68,8 @@ impl Default for KeyHeader {
 impl KeyHeader {
     /// `Idempotency-Key`, honoured for one hour after the first byte, not while an earlier send may still run.
     ///
-    /// One hour is the shortest retention that a payment API is known to publish no less than (Stripe: 24 h).
+    /// One hour is a choice on the safe side: upstreams that publish a retention keep keys for a day or so. Lower it with
+    /// [`KeyHeader::with_capability`] where yours forgets sooner.
     #[must_use]
     pub fn new() -> Self {
         Self {

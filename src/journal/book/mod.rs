@@ -55,7 +55,7 @@ impl Default for BookConfig {
             lease_margin: Duration::from_secs(5),
             settle: SettleConfig::default(),
             acknowledge_after: None,
-            // About 4 KiB each with a 1 KiB body: 80 MB at worst.
+            // A bound on memory, not a measured optimum: each holds its request, its record and a task.
             live_max: 20_000,
         }
     }
