@@ -56,6 +56,7 @@ fn claim(random: &Random, clock: Clock) -> Record {
             body: Bytes::from(vec![b'x'; BODY]),
         },
         at: now,
+        issued: None,
     };
     Record::claim(asked, OwnerId(1), now.plus(Duration::from_secs(30)))
 }

@@ -3,7 +3,7 @@
 //! One [`Context`] in the request's extensions carries all of it; a request without one is a user action of the
 //! single tenant `""`.
 
-use crate::clock::Instant;
+use crate::clock::{Instant, Timestamp};
 use data_encoding::BASE32_NOPAD;
 use std::fmt;
 use std::str::FromStr;
@@ -242,6 +242,7 @@ pub struct Context {
     priority: Priority,
     tenant: Option<Tenant>,
     key: Option<OperationKey>,
+    key_issued: Option<Timestamp>,
     deadline: Option<Instant>,
     patience: Option<Duration>,
 }
@@ -256,6 +257,7 @@ impl Context {
             priority: Priority::UserAction,
             tenant: None,
             key: None,
+            key_issued: None,
             deadline: None,
             patience: None,
         }
@@ -285,6 +287,13 @@ impl Context {
     #[must_use]
     pub fn with_key(mut self, key: OperationKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// When the key was made. A journal that has forgotten old keys takes only keys that were made after what it forgot.
+    #[must_use]
+    pub const fn with_key_issued(mut self, at: Timestamp) -> Self {
+        self.key_issued = Some(at);
         self
     }
 
@@ -326,6 +335,12 @@ impl Context {
     #[must_use]
     pub const fn key(&self) -> Option<&OperationKey> {
         self.key.as_ref()
+    }
+
+    /// When the key was made, if the caller said so.
+    #[must_use]
+    pub const fn key_issued(&self) -> Option<Timestamp> {
+        self.key_issued
     }
 
     /// The deadline, if there is one.

@@ -81,6 +81,11 @@ pub enum Decision<'a> {
         /// How.
         what: &'a str,
     },
+    /// The wall clock parted from the monotonic one: nothing is sent again until a settle window was seen to pass.
+    ClockJumped {
+        /// By how much.
+        by: Duration,
+    },
     /// The journal failed where the work could go on.
     JournalTrouble {
         /// What it said.
@@ -107,6 +112,7 @@ impl Decision<'_> {
             Self::CacheHit { .. } => "cache_hit",
             Self::Looked { .. } => "looked",
             Self::Drift { .. } => "drift",
+            Self::ClockJumped { .. } => "clock_jumped",
             Self::JournalTrouble { .. } => "journal_trouble",
         }
     }
@@ -116,7 +122,10 @@ impl Decision<'_> {
     pub const fn is_alarming(&self) -> bool {
         matches!(
             self,
-            Self::GateClosed { .. } | Self::Drift { .. } | Self::JournalTrouble { .. }
+            Self::GateClosed { .. }
+                | Self::Drift { .. }
+                | Self::ClockJumped { .. }
+                | Self::JournalTrouble { .. }
         )
     }
 }

@@ -211,9 +211,12 @@ where
                 "is missing: give `SqliteJournal::open(path)`, or `MemoryJournal` in tests",
             )
         })?;
+        let mut settings = self.config.book;
+        // What may be resent must be over within the horizon, as the gate says too.
+        settings.settle.attempt_bound = self.config.attempt.write_timeout;
         let book = Book::new(
             journal,
-            self.config.book,
+            settings,
             self.clock,
             self.random.clone(),
             Arc::clone(&self.observer),
@@ -227,7 +230,14 @@ where
         let (lower, limits) = self.lower(&book, handle.as_ref())?;
         let upstream = Upstream::new(lower.clone());
         let hooks = Arc::clone(&self.hooks);
-        let reconciler = Reconciler::new(self.config.reconcile, book.clone(), upstream, hooks)?;
+        let namespace = Arc::from(self.config.idempotency.namespace.as_str());
+        let reconciler = Reconciler::within(
+            Some(namespace),
+            self.config.reconcile,
+            book.clone(),
+            upstream,
+            hooks,
+        )?;
         let upper = self.upper(lower, &book, cache.as_ref())?;
         reconciler.start();
         Ok(Stack {

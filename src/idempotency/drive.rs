@@ -5,7 +5,9 @@ use super::layer::Shared;
 use crate::classify::Route;
 use crate::context::Priority;
 use crate::error::{BoxError, Error, TimedOut};
-use crate::journal::{Asked, Capability, Claim, Live, Record, State, StoredAnswer, Told};
+use crate::journal::{
+    Asked, Capability, Claim, JournalError, Live, Record, State, StoredAnswer, Told,
+};
 use crate::outcome::{Outcome, Verdict};
 use crate::payload::Payload;
 use http::{HeaderMap, Request, Response};
@@ -59,7 +61,7 @@ where
     let record = match book.claim(&record).await {
         Ok(Claim::Claimed) => record,
         Ok(Claim::Existing(found)) => {
-            match existing(&found, &fingerprint, book.clock().wall()) {
+            match existing(&found, &fingerprint, book.now().at) {
                 Existing::Start => match start_again(&shared, &live, *found).await {
                     Some(record) => record,
                     None => return,
@@ -80,6 +82,7 @@ where
         Ok(Claim::Conflict(other)) => {
             return live.end(Err(Error::in_flight(other.id(), Duration::from_secs(1))));
         }
+        Ok(Claim::Expired) => return live.end(Err(Error::KeyExpired)),
         Err(error) => return live.end(Err(error)),
     };
     book.opened(&live, record.clone());
@@ -98,6 +101,10 @@ async fn start_again(shared: &Shared, live: &Arc<Live>, found: Record) -> Option
     shared.book.opened(live, found);
     match shared.book.own(live, Some(state)).await {
         Ok(record) => Some(record),
+        Err(JournalError::Contended(other)) => {
+            live.end(Err(Error::in_flight(other.id(), Duration::from_secs(1))));
+            None
+        }
         Err(_) => {
             // Somebody else took it up at the same moment, or the journal is down: nothing was sent from here.
             live.end(Err(Error::in_flight(id, Duration::from_secs(1))));
@@ -266,7 +273,7 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
                 Box::pin(book.release(live, |_| None)).await;
                 return;
             }
-            let later = || book.clock().wall().plus(shared.config.resume_after);
+            let later = || book.now().at.plus(shared.config.resume_after);
             let mut promised = false;
             let due = |all_wait: bool| {
                 promised = !all_wait;

@@ -94,6 +94,7 @@ impl Shared {
         let conflict = self.writes.conflict_key(&request);
         let marker = Marker::of(&request);
         let (priority, patience) = (marker.priority(), self.patience(marker)?);
+        let issued = marker.key_issued();
         let headers = request.headers().clone();
         let upstream_key = key::upstream_key(&self.namespace, &tenant, &key);
         self.writes.plant(&mut request, &upstream_key)?;
@@ -124,7 +125,8 @@ impl Shared {
             capability,
             upstream_key,
             request,
-            at: self.book.clock().wall(),
+            at: self.book.now().at,
+            issued,
         };
         Ok(Prepared {
             asked,
@@ -284,7 +286,7 @@ impl Waiting {
                 Some(record) if record.asked.fingerprint != self.fingerprint => {
                     return self.answered(Err(Error::key_reused(record.id())));
                 }
-                _ => live.told(clock.wall()),
+                _ => live.told(self.shared.book.now().at),
             };
             match told {
                 Told::Final(result) => return self.answered(*result),
@@ -321,7 +323,7 @@ impl Waiting {
             return ended;
         }
         // Looked at after leaving: from here on whoever ends the work knows that somebody was told to wait.
-        let error = match self.live.told(book.clock().wall()) {
+        let error = match self.live.told(book.now().at) {
             Told::Final(result) => return *result,
             Told::NotYet(error) => error,
             Told::Unclaimed => Error::outcome_unknown(self.live.operation()),

@@ -1,5 +1,6 @@
 //! The one question before every byte: may an attempt of this operation leave now? Pure.
 
+use super::moment::Moment;
 use super::record::{Capability, Concurrent, OwnerId, Record, State};
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
@@ -58,7 +59,7 @@ impl std::error::Error for Withheld {}
 pub fn may_send(
     record: &Record,
     owner: OwnerId,
-    now: Timestamp,
+    now: Moment,
     attempt_bound: Duration,
     lease_margin: Duration,
 ) -> Result<(), Withheld> {
@@ -70,7 +71,7 @@ pub fn may_send(
     if record.progress.owner != owner {
         return Err(Withheld::NotOwner);
     }
-    if now.plus(lease_margin) >= record.progress.lease_until {
+    if now.at.plus(lease_margin) >= record.progress.lease_until {
         return Err(Withheld::LeaseOver);
     }
     let outcomes = record
@@ -92,10 +93,8 @@ pub fn may_send(
                 return Err(Withheld::StillOpen(until));
             }
             // The whole attempt must fit: the upstream must still know the key when the last byte arrives.
-            match record.first_doubt() {
-                Some(first) if now.plus(attempt_bound) > first.plus(horizon) => {
-                    Err(Withheld::BeyondHorizon)
-                }
+            match record.resend_until(horizon, now) {
+                Some(last) if now.at.plus(attempt_bound) > last => Err(Withheld::BeyondHorizon),
                 _ => Ok(()),
             }
         }
@@ -178,7 +177,7 @@ mod tests {
                 let record = after(capability, &ends, at);
                 if record.outcome() == Outcome::Applied {
                     let now = Timestamp::from_millis(millis);
-                    prop_assert!(may_send(&record, ME, now, BOUND, MARGIN).is_err());
+                    prop_assert!(may_send(&record, ME, now.into(), BOUND, MARGIN).is_err());
                 }
             }
         }
@@ -187,8 +186,8 @@ mod tests {
         fn an_unproven_key_never_overlaps_an_open_attempt(ends in any_ends(), millis in 1_000_u64..10_000_000) {
             let record = after(keyed(Concurrent::Unproven), &ends, Timestamp::from_millis(1_000));
             let now = Timestamp::from_millis(millis);
-            if record.open_until(now).is_some() {
-                prop_assert!(may_send(&record, ME, now, BOUND, MARGIN).is_err());
+            if record.open_until(now.into()).is_some() {
+                prop_assert!(may_send(&record, ME, now.into(), BOUND, MARGIN).is_err());
             }
         }
 
@@ -198,7 +197,7 @@ mod tests {
             for capability in [Capability::Lookup, Capability::None] {
                 let record = after(capability, &ends, Timestamp::from_millis(1_000));
                 if record.outcome() >= Outcome::Unknown {
-                    prop_assert!(may_send(&record, ME, now, BOUND, MARGIN).is_err());
+                    prop_assert!(may_send(&record, ME, now.into(), BOUND, MARGIN).is_err());
                 }
             }
         }
@@ -207,9 +206,9 @@ mod tests {
         fn nobody_but_the_owner_sends_and_not_at_the_end_of_the_lease(left in 0_u64..3_000) {
             let now = Timestamp::from_millis(5_000);
             let mut record = after(keyed(Concurrent::Unproven), &[], now);
-            prop_assert_eq!(may_send(&record, OwnerId(2), now, BOUND, MARGIN), Err(Withheld::NotOwner));
+            prop_assert_eq!(may_send(&record, OwnerId(2), now.into(), BOUND, MARGIN), Err(Withheld::NotOwner));
             record.progress.lease_until = now.plus(Duration::from_millis(left));
-            prop_assert_eq!(may_send(&record, ME, now, BOUND, MARGIN).is_ok(), left > 1_000);
+            prop_assert_eq!(may_send(&record, ME, now.into(), BOUND, MARGIN).is_ok(), left > 1_000);
         }
     }
 
@@ -218,12 +217,12 @@ mod tests {
         let at = Timestamp::from_millis(1_000);
         let record = after(keyed(Concurrent::Unproven), &[(Outcome::Unknown, true)], at);
         let last = at.plus(Duration::from_secs(3_590));
-        assert_eq!(may_send(&record, ME, last, BOUND, MARGIN), Ok(()));
+        assert_eq!(may_send(&record, ME, last.into(), BOUND, MARGIN), Ok(()));
         assert_eq!(
             may_send(
                 &record,
                 ME,
-                last.plus(Duration::from_millis(1)),
+                last.plus(Duration::from_millis(1)).into(),
                 BOUND,
                 MARGIN
             ),
@@ -240,17 +239,20 @@ mod tests {
             at,
         );
         let days_later = at.plus(Duration::from_secs(200_000));
-        assert_eq!(may_send(&record, ME, days_later, BOUND, MARGIN), Ok(()));
+        assert_eq!(
+            may_send(&record, ME, days_later.into(), BOUND, MARGIN),
+            Ok(())
+        );
     }
 
     #[test]
     fn a_write_without_any_protection_may_leave_again_only_if_it_never_left() {
         let at = Timestamp::from_millis(1_000);
         let unsent = after(Capability::None, &[(Outcome::Unsent, true)], at);
-        assert_eq!(may_send(&unsent, ME, at, BOUND, MARGIN), Ok(()));
+        assert_eq!(may_send(&unsent, ME, at.into(), BOUND, MARGIN), Ok(()));
         let refused = after(Capability::None, &[(Outcome::NoEffect, true)], at);
         assert_eq!(
-            may_send(&refused, ME, at, BOUND, MARGIN),
+            may_send(&refused, ME, at.into(), BOUND, MARGIN),
             Err(Withheld::WouldRepeat)
         );
     }

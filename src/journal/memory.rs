@@ -145,6 +145,10 @@ impl Shelves {
         let wanted = |record: &&Record| {
             (filter.states.is_empty() || filter.states.contains(&record.state()))
                 && filter
+                    .namespace
+                    .as_ref()
+                    .is_none_or(|namespace| *namespace == record.asked.namespace)
+                && filter
                     .tenant
                     .as_ref()
                     .is_none_or(|tenant| *tenant == record.asked.tenant)

@@ -12,6 +12,7 @@ mod book;
 pub mod conformance;
 mod may_send;
 mod memory;
+mod moment;
 pub mod record;
 mod settle;
 pub mod shelf;
@@ -22,9 +23,10 @@ pub(crate) use book::Entered;
 pub use book::{Book, BookConfig, Live, Told, told_of};
 pub use may_send::{Withheld, may_send};
 pub use memory::MemoryJournal;
+pub use moment::{Moment, Watch};
 pub use record::{
-    Asked, Attempt, Capability, Concurrent, Fingerprint, OwnerId, Progress, Record, State,
-    StoredAnswer, StoredRequest,
+    Asked, Attempt, Capability, Concurrent, Fingerprint, Liveness, OwnerId, Progress, Record,
+    State, StoredAnswer, StoredRequest,
 };
 pub use settle::{After, Next, Observation, Proof, SettleConfig, after_look, next};
 #[cfg(feature = "sqlite")]
@@ -59,6 +61,8 @@ pub enum Claim {
     Existing(Box<Record>),
     /// Another operation with the same conflict key is unresolved.
     Conflict(Box<Record>),
+    /// The key is not on record, but it may be older than what the journal has forgotten, so that it may have been used.
+    Expired,
 }
 
 /// How a record is asked for.
@@ -82,6 +86,8 @@ pub enum Lookup<'a> {
 pub struct Filter {
     /// Only these states; empty for all.
     pub states: Vec<State>,
+    /// Only this namespace.
+    pub namespace: Option<Arc<str>>,
     /// Only this tenant.
     pub tenant: Option<Tenant>,
     /// Only what is due at or before this.
@@ -96,6 +102,7 @@ impl Default for Filter {
     fn default() -> Self {
         Self {
             states: Vec::new(),
+            namespace: None,
             tenant: None,
             due_by: None,
             limit: 100,
@@ -112,6 +119,10 @@ pub enum JournalError {
     Conflict(Box<Record>),
     /// No such record: the journal lost it or never had it.
     Missing(OperationId),
+    /// The step would begin an operation again while another one with the same conflict key is unresolved: that one.
+    Contended(Box<Record>),
+    /// The journal takes no changes until a person has said what may be missing in it: the message says why and how.
+    Quarantined(Arc<str>),
     /// The store failed; whether the change was made is not known. Read it back.
     Unavailable(Arc<dyn std::error::Error + Send + Sync>),
 }
@@ -134,6 +145,13 @@ impl fmt::Display for JournalError {
                 current.state()
             ),
             Self::Missing(id) => write!(f, "operation {id} is not on record"),
+            Self::Contended(other) => write!(
+                f,
+                "operation {} about the same thing is unresolved (now {})",
+                other.id(),
+                other.state()
+            ),
+            Self::Quarantined(why) => f.write_str(why),
             Self::Unavailable(source) => write!(f, "the journal failed: {source}"),
         }
     }
@@ -143,12 +161,18 @@ impl std::error::Error for JournalError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unavailable(source) => Some(&**source),
-            Self::Conflict(_) | Self::Missing(_) => None,
+            Self::Conflict(_) | Self::Missing(_) | Self::Contended(_) | Self::Quarantined(_) => {
+                None
+            }
         }
     }
 }
 
-/// Keeps records. Five methods; everything is decided elsewhere.
+/// Held by a running owner; while it is held, [`Journal::liveness`] says that the owner is alive.
+pub type Enlisted = Box<dyn std::any::Any + Send + Sync>;
+
+/// Keeps records. Five methods; everything is decided elsewhere. Three more have defaults, for what a store may know of
+/// its users and of time.
 pub trait Journal: Send + Sync + fmt::Debug + 'static {
     /// What an acknowledged change survives.
     fn durability(&self) -> Durability;
@@ -167,4 +191,25 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
 
     /// Records by filter, soonest due first.
     fn list<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<Record>, JournalError>>;
+
+    /// An owner starts; dropping what is returned, or the death of its process, ends it. Blocks on the disk for a moment
+    /// at most. The default: the journal does not know its owners, and leases alone decide.
+    ///
+    /// # Errors
+    /// When the owner cannot be made known to others.
+    fn enlist(&self, owner: OwnerId) -> Result<Option<Enlisted>, JournalError> {
+        let _ = owner;
+        Ok(None)
+    }
+
+    /// Whether an owner still runs. What cannot be told, for whatever reason, is [`Liveness::Unknown`].
+    fn liveness(&self, owner: OwnerId) -> BoxFuture<'_, Liveness> {
+        let _ = owner;
+        Box::pin(std::future::ready(Liveness::Unknown))
+    }
+
+    /// The latest time that the store has seen on record when it was opened; `None` where it does not know.
+    fn high_water(&self) -> Option<Timestamp> {
+        None
+    }
 }

@@ -1,6 +1,7 @@
 //! What the worker does next about an operation: look, send again, park, or wait. Pure.
 
-use super::record::{Capability, Record, State, StoredAnswer};
+use super::moment::Moment;
+use super::record::{Capability, Liveness, Record, State, StoredAnswer};
 use crate::clock::Timestamp;
 use crate::outcome::Outcome;
 use std::time::Duration;
@@ -10,6 +11,9 @@ use std::time::Duration;
 pub struct SettleConfig {
     /// How long after an abandoned attempt its effect may still land.
     pub settle_window: Duration,
+    /// How long one attempt can be under way: a resend must be over within the horizon. A stack takes it from its
+    /// attempts' write timeout.
+    pub attempt_bound: Duration,
     /// How long after an effect a look-up may still miss it.
     pub read_lag: Duration,
     /// The first wait between two look-ups; it doubles from there.
@@ -31,6 +35,8 @@ impl Default for SettleConfig {
         Self {
             // QBO ends any request after 120 s; more than twice that, for queues in front of it.
             settle_window: Duration::from_secs(300),
+            // QBO ends any request after 120 s, and a little more for the way.
+            attempt_bound: Duration::from_secs(130),
             // No lag of QBO queries is documented or measured; one minute is a guess on the safe side.
             read_lag: Duration::from_secs(60),
             look_backoff: Duration::from_secs(5),
@@ -88,10 +94,27 @@ pub enum Next {
     Acknowledge,
 }
 
-/// What to do about a due operation now.
+/// What to do about an operation now. `owner` is whether the process that has it still runs; the work of a dead one is
+/// taken over whenever it is due.
 #[must_use]
-pub fn next(record: &Record, now: Timestamp, config: &SettleConfig) -> Next {
+pub fn next(record: &Record, now: Moment, owner: Liveness, config: &SettleConfig) -> Next {
     let progress = &record.progress;
+    if matches!(progress.state, State::Claimed | State::Sending) {
+        return match owner {
+            Liveness::Dead => Next::TakeOver,
+            // It renews its lease when it can; until then it is asked for now and then.
+            Liveness::Alive => Next::Wait(
+                progress
+                    .lease_until
+                    .max(now.at.plus(config.look_backoff_max)),
+            ),
+            Liveness::Unknown => match progress.lease_until.max(now.leases_from) {
+                over if now.at < over => Next::Wait(over),
+                _ => Next::TakeOver,
+            },
+        };
+    }
+    let now = now.at;
     let Some(due) = progress.due else {
         return Next::Nothing;
     };
@@ -101,11 +124,7 @@ pub fn next(record: &Record, now: Timestamp, config: &SettleConfig) -> Next {
     match progress.state {
         State::Completed | State::Rejected if progress.acknowledged => Next::Nothing,
         State::Completed | State::Rejected => Next::Acknowledge,
-        State::Claimed | State::Sending if now < progress.lease_until => {
-            Next::Wait(progress.lease_until)
-        }
-        State::Claimed | State::Sending => Next::TakeOver,
-        State::Unknown => Next::Look,
+        State::Claimed | State::Sending | State::Unknown => Next::Look,
         State::Parked if now >= record.asked.at.plus(config.parked_for) => Next::Nothing,
         State::Parked => Next::Look,
         State::Ready if now >= record.asked.at.plus(config.resume_for) => {
@@ -140,9 +159,10 @@ pub enum After {
 pub fn after_look(
     record: &Record,
     observation: Observation,
-    now: Timestamp,
+    moment: Moment,
     config: &SettleConfig,
 ) -> After {
+    let now = moment.at;
     let absent = match observation {
         Observation::Found(proof) => return After::Complete(proof),
         Observation::Absent { .. } => true,
@@ -156,13 +176,13 @@ pub fn after_look(
         .look_backoff
         .saturating_mul(2_u32.saturating_pow(checks.min(16)))
         .min(config.look_backoff_max);
-    if let Some(until) = record.open_until(now) {
+    if let Some(until) = record.open_until(moment) {
         // A look-up in between may find it early; one at the end must not be missed.
         return After::LookAgain(now.plus(backoff).min(until));
     }
     if let Capability::Keyed { horizon, .. } = record.asked.capability {
-        let first = record.first_doubt().unwrap_or(record.asked.at);
-        return if now < first.plus(horizon) {
+        let last = record.resend_until(horizon, moment);
+        return if last.is_none_or(|last| now.plus(config.attempt_bound) <= last) {
             After::Resend
         } else if absent {
             After::Park("not found, and too old to send again")
@@ -258,7 +278,7 @@ mod tests {
             let mut record = in_doubt(capability, closed);
             record.progress.checks = checks;
             let now = Timestamp::from_millis(millis);
-            prop_assert_ne!(after_look(&record, absent(), now, &CONFIG()), After::Resend);
+            prop_assert_ne!(after_look(&record, absent(), now.into(), &CONFIG()), After::Resend);
         }
 
         #[test]
@@ -267,9 +287,9 @@ mod tests {
         ) {
             let record = in_doubt(keyed(), closed);
             let now = Timestamp::from_millis(millis);
-            let after = after_look(&record, absent(), now, &CONFIG());
+            let after = after_look(&record, absent(), now.into(), &CONFIG());
             if after == After::Resend {
-                prop_assert!(record.open_until(now).is_none());
+                prop_assert!(record.open_until(now.into()).is_none());
                 prop_assert!(now < record.asked.at.plus(Duration::from_secs(3_600)));
             }
         }
@@ -281,7 +301,7 @@ mod tests {
                 record.progress.checks = checks;
                 let now = Timestamp::from_millis(millis);
                 let seen = if cannot { Observation::CannotTell { why: "x".into() } } else { absent() };
-                if let After::LookAgain(at) = after_look(&record, seen, now, &CONFIG()) {
+                if let After::LookAgain(at) = after_look(&record, seen, now.into(), &CONFIG()) {
                     prop_assert!(at > now, "a look that is due at once would never end");
                 }
             }
@@ -301,7 +321,12 @@ mod tests {
             },
             evidence: "mark".into(),
         };
-        let after = after_look(&record, Observation::Found(proof.clone()), now, &CONFIG());
+        let after = after_look(
+            &record,
+            Observation::Found(proof.clone()),
+            now.into(),
+            &CONFIG(),
+        );
         assert_eq!(after, After::Complete(proof));
     }
 
@@ -311,11 +336,11 @@ mod tests {
         let lag = CONFIG().read_lag;
         let early = record.asked.at.plus(Duration::from_secs(1));
         assert!(
-            matches!(after_look(&record, absent(), early, &CONFIG()), After::LookAgain(at) if at >= record.asked.at.plus(lag))
+            matches!(after_look(&record, absent(), early.into(), &CONFIG()), After::LookAgain(at) if at >= record.asked.at.plus(lag))
         );
         let late = record.asked.at.plus(lag);
         assert!(matches!(
-            after_look(&record, absent(), late, &CONFIG()),
+            after_look(&record, absent(), late.into(), &CONFIG()),
             After::Park(_)
         ));
     }
@@ -326,11 +351,16 @@ mod tests {
         record.progress.due = Some(Timestamp::from_millis(9_000));
         let now = Timestamp::from_millis(8_999);
         assert_eq!(
-            next(&record, now, &CONFIG()),
+            next(&record, now.into(), Liveness::Unknown, &CONFIG()),
             Next::Wait(Timestamp::from_millis(9_000))
         );
         assert_eq!(
-            next(&record, Timestamp::from_millis(9_000), &CONFIG()),
+            next(
+                &record,
+                Timestamp::from_millis(9_000).into(),
+                Liveness::Unknown,
+                &CONFIG()
+            ),
             Next::Look
         );
     }

@@ -86,6 +86,7 @@ impl Unresolved {
     /// Reads the journal, a page at a time.
     pub(super) async fn read(
         journal: &dyn Journal,
+        ours: Filter,
         now: crate::clock::Timestamp,
     ) -> Result<Self, Error> {
         let states = State::ALL
@@ -95,7 +96,7 @@ impl Unresolved {
         let mut filter = Filter {
             states,
             limit: 1_000,
-            ..Filter::default()
+            ..ours
         };
         let mut unresolved = Self::default();
         loop {

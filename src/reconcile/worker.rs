@@ -8,14 +8,16 @@ use crate::context::Priority;
 use crate::error::{Error, InvalidConfig};
 use crate::event::Decision;
 use crate::journal::{
-    After, Book, Capability, Filter, JournalError, Live, Next, Observation, Record, State,
-    after_look, next,
+    After, Book, Capability, Filter, JournalError, Live, Liveness, Next, Observation, OwnerId,
+    Record, State, after_look, next,
 };
 use crate::outcome::Outcome;
 use http::HeaderMap;
+use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -63,6 +65,9 @@ impl ReconcileConfig {
     }
 }
 
+/// How many records are listed at once: twice as many as are checked at once by default.
+const PAGE: usize = 64;
+
 /// How long a check waits after the journal failed.
 const TROUBLE: Duration = Duration::from_secs(1);
 
@@ -74,6 +79,10 @@ struct Shared {
     hooks: Arc<dyn Hooks>,
     figures: Figures,
     places: Arc<Semaphore>,
+    /// Whose operations it works on; `None` for all in the journal.
+    namespace: Option<Arc<str>>,
+    /// The work of owners that died before this start was looked for.
+    inherited: AtomicBool,
 }
 
 /// See the [room](super). Clones share one worker's state.
@@ -105,6 +114,20 @@ impl Reconciler {
         upstream: Upstream,
         hooks: Arc<dyn Hooks>,
     ) -> Result<Self, InvalidConfig> {
+        Self::within(None, config, book, upstream, hooks)
+    }
+
+    /// The same for the operations of one namespace alone: a journal may hold others, of other environments.
+    ///
+    /// # Errors
+    /// When a setting cannot work.
+    pub fn within(
+        namespace: Option<Arc<str>>,
+        config: ReconcileConfig,
+        book: Book,
+        upstream: Upstream,
+        hooks: Arc<dyn Hooks>,
+    ) -> Result<Self, InvalidConfig> {
         config.check()?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -114,6 +137,8 @@ impl Reconciler {
                 upstream,
                 hooks,
                 figures: Figures::default(),
+                namespace,
+                inherited: AtomicBool::new(false),
             }),
         })
     }
@@ -130,7 +155,7 @@ impl Reconciler {
     /// [`Error::JournalUnavailable`] where it cannot be read.
     pub async fn unresolved(&self) -> Result<Unresolved, Error> {
         let book = &self.shared.book;
-        Unresolved::read(&**book.journal(), book.clock().wall()).await
+        Unresolved::read(&**book.journal(), self.ours(), book.now().at).await
     }
 
     /// Works in the background until the book is shut down. Must be called within a tokio runtime.
@@ -165,13 +190,13 @@ impl Reconciler {
         let filter = Filter {
             due_by: Some(Timestamp::NEVER),
             limit: 1,
-            ..Filter::default()
+            ..self.ours()
         };
         let book = &self.shared.book;
         let Ok(soonest) = book.journal().list(&filter).await else {
             return poll;
         };
-        let now = book.clock().wall();
+        let now = book.now().at;
         let due = soonest.first().and_then(|record| record.progress.due);
         // What is due and was not taken in hand is worked on by somebody: look again soon, but do not spin.
         due.map_or(poll, |due| {
@@ -179,34 +204,92 @@ impl Reconciler {
         })
     }
 
-    /// Takes in hand what is due now; returns how many.
+    fn ours(&self) -> Filter {
+        Filter {
+            namespace: self.shared.namespace.clone(),
+            ..Filter::default()
+        }
+    }
+
+    /// Takes in hand what is due now, and once what owners left that died before this start; returns how many.
     async fn dispatch(&self) -> Result<usize, JournalError> {
         let book = &self.shared.book;
-        let filter = Filter {
-            due_by: Some(book.clock().wall()),
-            limit: 64,
-            ..Filter::default()
-        };
         let mut taken = 0;
+        if !self.shared.inherited.load(Ordering::Relaxed) {
+            taken += self.inherit().await?;
+            self.shared.inherited.store(true, Ordering::Relaxed);
+        }
+        let filter = Filter {
+            due_by: Some(book.now().at),
+            limit: PAGE,
+            ..self.ours()
+        };
         for record in book.journal().list(&filter).await? {
-            let Ok(place) = Arc::clone(&self.shared.places).acquire_owned().await else {
-                break;
-            };
-            let Some(live) = book.take(record) else {
-                continue;
-            };
-            taken += 1;
-            let in_hand = InHand {
-                book: book.clone(),
-                live,
-            };
-            let worker = self.clone();
-            book.spawn(async move {
-                let _place = place;
-                worker.check(&in_hand.live).await;
-            });
+            match self.take_in_hand(record).await {
+                Some(true) => taken += 1,
+                Some(false) => {}
+                None => break,
+            }
         }
         Ok(taken)
+    }
+
+    /// Takes in hand what dead owners worked on, before their leases are over, where the journal knows that they are
+    /// dead. Who dies later is noticed at the end of its lease.
+    async fn inherit(&self) -> Result<usize, JournalError> {
+        let book = &self.shared.book;
+        let mut filter = Filter {
+            states: vec![State::Claimed, State::Sending],
+            due_by: Some(Timestamp::NEVER),
+            limit: PAGE,
+            ..self.ours()
+        };
+        let mut known: HashMap<OwnerId, Liveness> = HashMap::new();
+        let mut taken = 0;
+        loop {
+            let page = book.journal().list(&filter).await?;
+            filter.skip += page.len();
+            let last = page.len() < filter.limit;
+            for record in page {
+                let owner = record.progress.owner;
+                if owner == book.owner() {
+                    continue;
+                }
+                let liveness = match known.get(&owner) {
+                    Some(liveness) => *liveness,
+                    None => book.liveness(owner).await,
+                };
+                known.insert(owner, liveness);
+                if liveness == Liveness::Dead && self.take_in_hand(record).await == Some(true) {
+                    taken += 1;
+                    // It is about to leave the list; what is missed here is noticed at the end of its lease.
+                    filter.skip -= 1;
+                }
+            }
+            if last {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Checks an operation in a task of its own, when there is room; `false` if somebody here works on it, `None` when
+    /// the worker is at its end.
+    async fn take_in_hand(&self, record: Record) -> Option<bool> {
+        let place = Arc::clone(&self.shared.places).acquire_owned().await.ok()?;
+        let book = &self.shared.book;
+        let Some(live) = book.take(record) else {
+            return Some(false);
+        };
+        let in_hand = InHand {
+            book: book.clone(),
+            live,
+        };
+        let worker = self.clone();
+        book.spawn(async move {
+            let _place = place;
+            worker.check(&in_hand.live).await;
+        });
+        Some(true)
     }
 
     /// Checks everything that is due now, to the end of each check; returns how many. For tests and for programs that
@@ -225,9 +308,15 @@ impl Reconciler {
     async fn check(&self, live: &Live) {
         let book = &self.shared.book;
         let Some(record) = live.record() else { return };
-        let now = book.clock().wall();
         let settle = &book.config().settle;
-        let done = match next(&record, now, settle) {
+        let owner = match record.state() {
+            State::Claimed | State::Sending => book.liveness(record.progress.owner).await,
+            // Nobody works on it.
+            _ => Liveness::Unknown,
+        };
+        // Read after the owner was asked for: what it did before is on record before.
+        let now = book.now();
+        let done = match next(&record, now, owner, settle) {
             Next::Nothing => book
                 .step(live, |record| record.progress.due = None)
                 .await
@@ -238,11 +327,12 @@ impl Reconciler {
                 .await
                 .map(|_| ()),
             Next::TakeOver => {
-                let (window, owner) = (settle.settle_window, book.owner());
+                let (window, ours, was) =
+                    (settle.settle_window, book.owner(), record.progress.owner);
                 book.step(live, |record| {
                     // Its last owner, if it is only slow, sees that it lost the operation.
-                    if record.take_over(now, window) {
-                        record.progress.owner = owner;
+                    if record.progress.owner == was && record.take_over(now, owner, window) {
+                        record.progress.owner = ours;
                     }
                 })
                 .await
@@ -282,8 +372,9 @@ impl Reconciler {
             Observation::CannotTell { why } => why.as_str(),
         };
         book.tell(&record, 0, Decision::Looked { found });
-        let now = book.clock().wall();
-        match after_look(&record, observation, now, &book.config().settle) {
+        let moment = book.now();
+        let now = moment.at;
+        match after_look(&record, observation, moment, &book.config().settle) {
             After::Complete(proof) => {
                 book.step(live, |record| book.complete(record, proof, now))
                     .await?;
@@ -336,12 +427,12 @@ impl Reconciler {
             .saturating_mul(2_u32.saturating_pow(tries.min(16)))
             .min(settle.look_backoff_max)
             .max(retry_after.unwrap_or_default());
-        let again = book.clock().wall().plus(backoff);
+        let again = book.now().at.plus(backoff);
         match record.state() {
             State::Claimed | State::Sending => {
                 // Doubt over an attempt that may be open is looked at now: proof may be there already. What was
                 // answered is not asked again before its time.
-                let open = record.open_until(book.clock().wall()).is_some();
+                let open = record.open_until(book.now()).is_some();
                 let doubt = open && record.outcome() >= Outcome::Unknown;
                 book.release(live, |_| (!doubt).then_some(again)).await;
             }
@@ -362,7 +453,7 @@ impl Reconciler {
 
     async fn park(&self, live: &Live, why: &'static str) -> Result<(), JournalError> {
         let book = &self.shared.book;
-        let now = book.clock().wall();
+        let now = book.now().at;
         let again = now.plus(book.config().settle.parked_interval);
         book.step(live, |record| {
             if record.step(State::Parked, now, why, "worker").is_ok() {
@@ -382,7 +473,7 @@ impl Reconciler {
         let Some(settled) = book.hold(live, telling).await else {
             return Ok(());
         };
-        let now = book.clock().wall();
+        let now = book.now().at;
         let done = match settled {
             Ok(Ok(Settled::Agrees)) => {
                 Figures::count(&self.shared.figures.agreed);

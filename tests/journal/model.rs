@@ -51,12 +51,14 @@ fn filter() -> impl Strategy<Value = Filter> {
     (
         prop::collection::vec(state(), 0..3),
         prop::option::of(0..2_u8),
+        prop::option::of(0..2_u8),
         due(),
         0..6_usize,
         0..6_usize,
     )
-        .prop_map(|(states, tenant, due_by, limit, skip)| Filter {
+        .prop_map(|(states, namespace, tenant, due_by, limit, skip)| Filter {
             states,
+            namespace: namespace.map(namespace_of),
             tenant: tenant.map(tenant_of),
             due_by: due_by.map(Timestamp::from_millis),
             limit,
@@ -77,6 +79,10 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
+fn namespace_of(number: u8) -> Arc<str> {
+    Arc::from(format!("namespace-{number}"))
+}
+
 fn tenant_of(number: u8) -> Tenant {
     Tenant::new(&format!("tenant-{number}")).unwrap()
 }
@@ -88,7 +94,7 @@ fn claim_of(id: u8, name: &Name, conflict: Option<u8>, state: State, due: Option
         usize::from(id),
     );
     let mut asked = (*record.asked).clone();
-    asked.namespace = Arc::from(format!("namespace-{}", name.namespace));
+    asked.namespace = namespace_of(name.namespace);
     asked.tenant = tenant_of(name.tenant);
     asked.conflict = conflict.map(|bill| format!("bill-{bill}"));
     record.asked = Arc::new(asked);
@@ -135,7 +141,7 @@ async fn answer(journal: &impl Journal, call: &Call, current: Option<&Record>) -
         }
         Call::GetKey(name) => {
             let which = Lookup::Key {
-                namespace: &format!("namespace-{}", name.namespace),
+                namespace: &namespace_of(name.namespace),
                 tenant: &tenant_of(name.tenant),
                 key: &OperationKey::new(&format!("key-{}", name.key)).unwrap(),
             };

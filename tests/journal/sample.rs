@@ -38,6 +38,7 @@ pub(crate) fn record(id: u128, key: &str, len: usize) -> Record {
             body: Bytes::from(vec![b'x'; len]),
         },
         at: Timestamp::from_millis(1_000),
+        issued: None,
     };
     Record::claim(asked, OwnerId(u64::MAX), Timestamp::from_millis(31_000))
 }

@@ -321,7 +321,7 @@ async fn two_handles_on_one_file_never_both_get_a_claim() {
         match claim {
             Claim::Claimed => winners.push(record),
             Claim::Existing(existing) => losers.push(*existing),
-            Claim::Conflict(other) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
     let by_id = |records: &mut Vec<Record>| records.sort_by_key(Record::id);

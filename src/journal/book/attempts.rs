@@ -1,11 +1,10 @@
 //! The gate's side of the book: leases, and attempts that begin and end.
 
 use super::super::record::{Capability, Record, State, StoredAnswer};
-use super::super::{JournalError, Withheld, may_send};
+use super::super::{JournalError, Moment, Withheld, may_send};
 use super::Book;
 use super::live::Live;
 use super::steps::NotMade;
-use crate::clock::Timestamp;
 use crate::context::OperationId;
 use crate::error::Error;
 use crate::event::Decision;
@@ -34,7 +33,7 @@ impl Book {
             };
             // Another process has it, so our lease was over on its clock.
             let ours = record.progress.owner == self.inner.owner;
-            let left = record.progress.lease_until.since(clock.wall());
+            let left = record.progress.lease_until.since(self.now().at);
             if left.is_zero() || !ours {
                 if matches!(record.asked.capability, Capability::Keyed { .. }) {
                     return;
@@ -57,7 +56,7 @@ impl Book {
     /// Renews the lease, if the operation is still ours.
     async fn renew(&self, live: &Live) {
         let owner = self.inner.owner;
-        let until = self.inner.clock.wall().plus(self.inner.config.lease);
+        let until = self.now().at.plus(self.inner.config.lease);
         let _ = self
             .try_step(live, |record| {
                 if record.progress.owner != owner {
@@ -76,7 +75,7 @@ impl Book {
         live: &Live,
         state: Option<State>,
     ) -> Result<Record, JournalError> {
-        let now = self.inner.clock.wall();
+        let now = self.now().at;
         let (owner, lease) = (self.inner.owner, self.inner.config.lease);
         self.step(live, |record| {
             if let Some(state) = state {
@@ -101,7 +100,7 @@ impl Book {
         };
         // A step of ours that seemed to fail and was made comes first once; then the record is asked again.
         for _ in 0..3 {
-            let now = self.inner.clock.wall();
+            let now = self.now();
             if let Some(begun) = self.begin_here(&live, now, bound) {
                 return begun.map_err(|why| self.tell_withheld(&live, why));
             }
@@ -124,7 +123,7 @@ impl Book {
     fn begin_here(
         &self,
         live: &Live,
-        now: Timestamp,
+        now: Moment,
         bound: Duration,
     ) -> Option<Result<u32, Withheld>> {
         let mut inside = live.lock();
@@ -142,14 +141,10 @@ impl Book {
         Some(begun)
     }
 
-    fn begin_on(
-        &self,
-        record: &mut Record,
-        now: Timestamp,
-        bound: Duration,
-    ) -> Result<u32, Withheld> {
+    fn begin_on(&self, record: &mut Record, now: Moment, bound: Duration) -> Result<u32, Withheld> {
         let (owner, config) = (self.inner.owner, &self.inner.config);
         may_send(record, owner, now, bound, config.lease_margin)?;
+        let now = now.at;
         let settles = now.plus(bound).plus(config.settle.settle_window);
         record
             .begin_attempt(owner, now, settles)
@@ -157,13 +152,20 @@ impl Book {
     }
 
     /// The journal may show an attempt that was not let out because its step seemed to fail: it is known to be unsent.
-    fn never_left(&self, live: &Live, now: Timestamp, bound: Duration) {
+    fn never_left(&self, live: &Live, now: Moment, bound: Duration) {
         let mut inside = live.lock();
         if let Some(record) = inside.record.as_mut()
             && let Ok(number) = self.begin_on(record, now, bound)
         {
             let window = self.inner.config.settle.settle_window;
-            record.end_attempt(self.inner.owner, number, now, Verdict::UNSENT, window, None);
+            record.end_attempt(
+                self.inner.owner,
+                number,
+                now.at,
+                Verdict::UNSENT,
+                window,
+                None,
+            );
             inside.unrecorded();
         }
     }
@@ -187,7 +189,7 @@ impl Book {
         let Some(live) = self.pages().by_id.get(&id).cloned() else {
             return;
         };
-        let now = self.inner.clock.wall();
+        let now = self.now().at;
         let window = self.inner.config.settle.settle_window;
         let (keyed, contradicted) = {
             let mut inside = live.lock();

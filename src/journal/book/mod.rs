@@ -18,16 +18,17 @@ pub(crate) use pages::Entered;
 use pages::{KeyOf, Pages};
 pub(crate) use tasks::Tasks;
 
-use super::record::{OwnerId, Record};
+use super::moment::{Moment, Watch};
+use super::record::{Liveness, OwnerId, Record};
 use super::settle::SettleConfig;
-use super::{Claim, Durability, Journal, JournalError, Lookup};
+use super::{Claim, Durability, Enlisted, Journal, JournalError, Lookup};
 use crate::clock::Clock;
 use crate::context::{OperationId, Tenant};
 use crate::error::{Error, InvalidConfig};
 use crate::event::{Decision, Event, Observer, Tracing};
 use crate::random::Random;
 use std::future::Future;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -88,6 +89,9 @@ impl BookConfig {
 #[derive(Debug)]
 struct Inner {
     journal: Arc<dyn Journal>,
+    /// Held for as long as anything of this process may work on an operation.
+    enlisted: Mutex<Option<Enlisted>>,
+    watch: Mutex<Watch>,
     config: BookConfig,
     clock: Clock,
     random: Random,
@@ -109,7 +113,7 @@ impl Book {
     /// A book over `journal`, with a new owner id: every start of a process is a new owner.
     ///
     /// # Errors
-    /// When a setting cannot work.
+    /// When a setting cannot work, or the journal cannot make this process known to others.
     pub fn new(
         journal: Arc<dyn Journal>,
         config: BookConfig,
@@ -118,12 +122,25 @@ impl Book {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, InvalidConfig> {
         config.check()?;
+        let owner = OwnerId(random.bits());
+        let enlisted = journal
+            .enlist(owner)
+            .map_err(|error| InvalidConfig::new("journal", error.to_string()))?;
+        let watch = Watch::start(
+            clock.wall(),
+            clock.now(),
+            journal.high_water(),
+            config.settle.settle_window,
+            config.lease,
+        );
         Ok(Self {
             inner: Arc::new(Inner {
                 journal,
+                enlisted: Mutex::new(enlisted),
+                watch: Mutex::new(watch),
                 config,
                 clock,
-                owner: OwnerId(random.bits()),
+                owner,
                 random,
                 observer,
                 pages: Mutex::default(),
@@ -166,10 +183,40 @@ impl Book {
         &self.inner.config
     }
 
-    /// The clock.
+    /// The clock, for waiting. What is decided by time is decided at [`Book::now`].
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.inner.clock
+    }
+
+    /// Now, as the rules see it.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        let clock = self.inner.clock;
+        let (moment, jumped) = self
+            .inner
+            .watch
+            .lock()
+            // A reading is whole or was not made.
+            .unwrap_or_else(PoisonError::into_inner)
+            .read(clock.wall(), clock.now());
+        if let Some(by) = jumped {
+            let event = Event::new(
+                "",
+                crate::context::Priority::EventTriggered,
+                Decision::ClockJumped { by },
+            );
+            self.inner.observer.observe(&event);
+        }
+        moment
+    }
+
+    /// Whether an owner still runs. Of its own work a process knows: what none of its tasks has in hand, nobody has.
+    pub(crate) async fn liveness(&self, owner: OwnerId) -> Liveness {
+        if owner == self.inner.owner {
+            return Liveness::Dead;
+        }
+        self.inner.journal.liveness(owner).await
     }
 
     /// The source of chance.
@@ -194,12 +241,23 @@ impl Book {
     /// what they work on is taken over after their lease, by whoever opens the journal next.
     pub async fn shutdown(&self, limit: Duration) -> usize {
         self.inner.tasks.close();
-        self.inner.tasks.drain(self.inner.clock, limit).await
+        let left = self.inner.tasks.drain(self.inner.clock, limit).await;
+        if left == 0 {
+            self.resign();
+        }
+        left
+    }
+
+    /// Nothing of this process works on an operation any more, and others may know.
+    fn resign(&self) {
+        let enlisted = self.inner.enlisted.lock();
+        *enlisted.unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Stops every task of this process where it is, as `kill -9` would: for crash tests.
     pub fn kill(&self) {
         self.inner.tasks.kill();
+        self.resign();
     }
 
     pub(crate) fn tell(&self, record: &Record, attempt: u32, decision: Decision<'_>) {
@@ -266,7 +324,7 @@ impl Book {
 
     /// A fresh record of `asked`, owned by this process.
     pub(crate) fn fresh(&self, asked: super::Asked) -> Record {
-        let lease_until = self.inner.clock.wall().plus(self.inner.config.lease);
+        let lease_until = self.now().at.plus(self.inner.config.lease);
         Record::claim(asked, self.inner.owner, lease_until)
     }
 

@@ -126,7 +126,7 @@ impl Book {
         let Some(record) = inside.record.as_mut() else {
             return false;
         };
-        let now = self.inner.clock.wall();
+        let now = self.now().at;
         let mut changed = record.absorb(ours, now);
         // A step of ours that seemed to fail and came first: the work on it is over all the same.
         let still_ours = record.progress.owner == self.inner.owner;
@@ -179,7 +179,7 @@ impl Book {
         live: &Live,
         due: impl FnOnce(bool) -> Option<Timestamp>,
     ) -> bool {
-        let now = self.inner.clock.wall();
+        let now = self.now().at;
         {
             let mut inside = live.lock();
             let due = due(inside.all_wait());
@@ -221,7 +221,11 @@ impl Book {
             match self.step(live, |_| {}).await {
                 // What came in between is written by the next turn.
                 Ok(_) | Err(JournalError::Conflict(_)) => {}
-                Err(JournalError::Missing(_)) => return false,
+                Err(
+                    JournalError::Missing(_)
+                    | JournalError::Contended(_)
+                    | JournalError::Quarantined(_),
+                ) => return false,
                 Err(JournalError::Unavailable(_)) => {
                     if let Some(record) = live.record() {
                         let why = "an end could not be recorded yet";
@@ -237,7 +241,7 @@ impl Book {
 
     /// Makes the check of an operation in doubt due now; for a caller that asks again.
     pub(crate) async fn hasten(&self, live: &Live) {
-        let now = self.inner.clock.wall();
+        let now = self.now().at;
         let waits = |record: &Record| {
             matches!(record.state(), State::Unknown | State::Ready)
                 && record.progress.due.is_some_and(|due| due > now)

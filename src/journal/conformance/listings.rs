@@ -22,13 +22,14 @@ const ORDERED: [(u128, Option<u64>); 9] = [
 
 const STATES: [State; 3] = [State::Unknown, State::Ready, State::Parked];
 
-/// Puts the records of [`ORDERED`] on record, last first; returns them in order. States and tenants alternate.
+/// Puts the records of [`ORDERED`] on record, last first; returns them in order. States, tenants and namespaces alternate.
 async fn shelve<J: Journal>(journal: &J) -> Result<Vec<Record>, String> {
     let tenants = [tenant("a")?, tenant("b")?];
     let mut records = Vec::new();
     for (place, (id, due)) in ORDERED.into_iter().enumerate() {
         let mut record = asking(plain(id, &format!("key-{id}"))?, |asked| {
             asked.tenant = tenants[place % 2].clone();
+            asked.namespace = Arc::from(["prod", "sandbox"][place / 2 % 2]);
         });
         record.progress.due = due.map(Timestamp::from_millis);
         record.progress.state = STATES[place % 3];
@@ -76,18 +77,21 @@ pub(super) async fn a_listing_keeps_to_its_filter<J: Journal>(journal: Arc<J>) -
                 vec![State::Parked, State::Unknown, State::Parked],
                 vec![State::Completed],
             ] {
-                let filter = Filter {
-                    states,
-                    tenant: tenant.clone(),
-                    due_by,
-                    ..Filter::default()
-                };
-                let expected: Vec<Record> = records
-                    .iter()
-                    .filter(|record| wanted(&filter, record))
-                    .cloned()
-                    .collect();
-                lists(&*journal, &filter, &expected).await?;
+                for namespace in [None, Some("sandbox"), Some("sand")] {
+                    let filter = Filter {
+                        states: states.clone(),
+                        namespace: namespace.map(Arc::from),
+                        tenant: tenant.clone(),
+                        due_by,
+                        ..Filter::default()
+                    };
+                    let expected: Vec<Record> = records
+                        .iter()
+                        .filter(|record| wanted(&filter, record))
+                        .cloned()
+                        .collect();
+                    lists(&*journal, &filter, &expected).await?;
+                }
             }
         }
     }
@@ -97,12 +101,16 @@ pub(super) async fn a_listing_keeps_to_its_filter<J: Journal>(journal: Arc<J>) -
 fn wanted(filter: &Filter, record: &Record) -> bool {
     let state = filter.states.is_empty() || filter.states.contains(&record.state());
     let tenant = filter.tenant.as_ref();
+    let namespace = filter.namespace.as_ref();
     let due = match (filter.due_by, record.progress.due) {
         (None, _) => true,
         (Some(_), None) => false,
         (Some(by), Some(due)) => due <= by,
     };
-    state && due && tenant.is_none_or(|tenant| *tenant == record.asked.tenant)
+    state
+        && due
+        && tenant.is_none_or(|tenant| *tenant == record.asked.tenant)
+        && namespace.is_none_or(|namespace| *namespace == record.asked.namespace)
 }
 
 pub(super) async fn pages_of_a_listing_join_without_gap_or_overlap<J: Journal>(

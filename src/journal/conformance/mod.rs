@@ -111,7 +111,7 @@ fn same(found: &Record, expected: &Record) -> Found {
 /// A claim must be answered so.
 fn answered(answer: &Claim, expected: &Claim) -> Found {
     match (answer, expected) {
-        (Claim::Claimed, Claim::Claimed) => Ok(()),
+        (Claim::Claimed, Claim::Claimed) | (Claim::Expired, Claim::Expired) => Ok(()),
         (Claim::Existing(found), Claim::Existing(expected))
         | (Claim::Conflict(found), Claim::Conflict(expected)) => same(found, expected),
         _ => Err(format!(
@@ -125,6 +125,7 @@ fn answered(answer: &Claim, expected: &Claim) -> Found {
 fn in_words(claim: &Claim) -> String {
     match claim {
         Claim::Claimed => "`Claimed`".to_owned(),
+        Claim::Expired => "`Expired`".to_owned(),
         Claim::Existing(record) => format!("`Existing` (operation {})", record.id()),
         Claim::Conflict(record) => format!("`Conflict` (operation {})", record.id()),
     }

@@ -42,6 +42,7 @@ pub(super) fn plain(id: u128, key_name: &str) -> Result<Record, String> {
             body: Bytes::from_static(b"{}"),
         },
         at: Timestamp::from_millis(1_000),
+        issued: None,
     };
     Ok(Record::claim(
         asked,

@@ -1,5 +1,6 @@
 //! One operation on record: what was asked, what was tried, what is known. Pure: no clock, no I/O.
 
+use super::moment::Moment;
 use crate::clock::Timestamp;
 use crate::context::{Context, OperationId, OperationKey, Priority, Tenant};
 use crate::outcome::{Outcome, Verdict};
@@ -124,6 +125,17 @@ pub enum Concurrent {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OwnerId(pub u64);
 
+/// Whether the process that owns an operation still runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Liveness {
+    /// It does, and may be slow.
+    Alive,
+    /// It does not: nothing of it runs any more.
+    Dead,
+    /// The journal cannot tell: its lease decides.
+    Unknown,
+}
+
 /// Versioned SHA-256 of what was asked; see `idempotency::fingerprint`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint {
@@ -220,6 +232,9 @@ pub struct Asked {
     pub request: StoredRequest,
     /// When it was accepted.
     pub at: Timestamp,
+    /// When the caller made the key, if it says so. A journal that has forgotten old keys takes only keys that were made
+    /// after what it forgot.
+    pub issued: Option<Timestamp>,
 }
 
 /// One send to the upstream.
@@ -254,8 +269,13 @@ pub struct Ended {
 impl Attempt {
     /// Whether its effect may still land.
     #[must_use]
-    pub fn is_open(&self, now: Timestamp) -> bool {
-        !self.ended.is_some_and(|ended| ended.closed) && now < self.settles
+    pub fn is_open(&self, now: Moment) -> bool {
+        !self.ended.is_some_and(|ended| ended.closed) && now.at < self.settled_by(now)
+    }
+
+    /// When nothing of it can land any more, if it never closes.
+    fn settled_by(&self, now: Moment) -> Timestamp {
+        self.settles.max(now.settles_from)
     }
 
     /// What is known of it.
@@ -416,12 +436,12 @@ impl Record {
 
     /// When nothing that was sent can land any more; `None` if nothing is open at `now`.
     #[must_use]
-    pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
+    pub fn open_until(&self, now: Moment) -> Option<Timestamp> {
         self.progress
             .attempts
             .iter()
             .filter(|attempt| attempt.is_open(now))
-            .map(|attempt| attempt.settles)
+            .map(|attempt| attempt.settled_by(now))
             .max()
     }
 
@@ -434,6 +454,19 @@ impl Record {
             .filter(|attempt| !attempt.outcome().is_without_effect())
             .map(|attempt| attempt.started)
             .min()
+    }
+
+    /// Until when a resend under the same key must be over, upstream too: `None` while nothing that was sent can have had
+    /// an effect. What happened at a time of unknown age is over already.
+    #[must_use]
+    pub fn resend_until(&self, horizon: Duration, now: Moment) -> Option<Timestamp> {
+        self.first_doubt().map(|first| {
+            if first < now.ages_from {
+                Timestamp::from_millis(0)
+            } else {
+                first.plus(horizon)
+            }
+        })
     }
 
     /// The earliest that a send which is not on record can have left: when the operation last became `Sending`.
@@ -614,15 +647,24 @@ impl Record {
         }
     }
 
-    /// Takes the operation over from an owner whose lease is over. A `Keyed` write may have left without an attempt
-    /// on record, so doubt is recorded in its place, open until whatever was sent within the lease has settled.
+    /// Takes the operation over from an owner that is dead, or whose lease is over where nobody can tell. A `Keyed` write
+    /// may have left without an attempt on record, so doubt is recorded in its place, open until whatever was sent has
+    /// settled.
     ///
     /// Returns whether anything changed.
-    pub fn take_over(&mut self, at: Timestamp, settle_window: Duration) -> bool {
+    pub fn take_over(&mut self, now: Moment, owner: Liveness, settle_window: Duration) -> bool {
+        let at = now.at;
         let progress = &mut self.progress;
-        if !matches!(progress.state, State::Claimed | State::Sending) || at < progress.lease_until {
+        if !matches!(progress.state, State::Claimed | State::Sending) {
             return false;
         }
+        let sent_by = match owner {
+            Liveness::Alive => return false,
+            // It sends nothing from now on, and sent nothing after its lease.
+            Liveness::Dead => progress.lease_until.min(at),
+            Liveness::Unknown if at < progress.lease_until.max(now.leases_from) => return false,
+            Liveness::Unknown => progress.lease_until,
+        };
         if progress.state == State::Claimed {
             // The step to `Sending` is its own durable commit: what is still claimed never left.
             return self
@@ -633,7 +675,7 @@ impl Record {
                     true
                 };
         }
-        let settles = progress.lease_until.plus(settle_window);
+        let settles = sent_by.plus(settle_window);
         let keyed = matches!(self.asked.capability, Capability::Keyed { .. });
         if keyed || progress.attempts.is_empty() {
             let number = progress

@@ -24,6 +24,7 @@ pub(crate) fn asked(capability: Capability) -> Asked {
             body: Bytes::new(),
         },
         at: Timestamp::from_millis(1_000),
+        issued: None,
     }
 }
 
@@ -88,7 +89,7 @@ proptest! {
                 }
                 Act::Release => record.release(now, None),
                 Act::TakeOver => {
-                    record.take_over(now, WINDOW);
+                    record.take_over(now.into(), Liveness::Unknown, WINDOW);
                 }
                 Act::Park => {
                     let _ = record.step(State::Parked, now, "test", "test");
@@ -120,12 +121,16 @@ fn a_dead_owners_keyed_write_stays_open_until_its_last_possible_send_has_settled
     };
     let mut record = Record::claim(asked(keyed), OwnerId(1), lease);
     assert!(
-        !record.take_over(Timestamp::from_millis(30_999), window),
+        !record.take_over(
+            Timestamp::from_millis(30_999).into(),
+            Liveness::Unknown,
+            window
+        ),
         "the lease still runs"
     );
-    assert!(record.take_over(lease, window));
+    assert!(record.take_over(lease.into(), Liveness::Unknown, window));
     assert_eq!(record.state(), State::Unknown);
-    assert_eq!(record.open_until(lease), Some(lease.plus(window)));
+    assert_eq!(record.open_until(lease.into()), Some(lease.plus(window)));
     assert_eq!(record.first_doubt(), Some(record.asked.at));
 }
 
@@ -133,7 +138,7 @@ fn a_dead_owners_keyed_write_stays_open_until_its_last_possible_send_has_settled
 fn a_dead_owners_claim_that_never_left_is_ready_again() {
     let lease = Timestamp::from_millis(31_000);
     let mut record = Record::claim(asked(Capability::Lookup), OwnerId(1), lease);
-    assert!(record.take_over(lease, Duration::from_secs(300)));
+    assert!(record.take_over(lease.into(), Liveness::Unknown, Duration::from_secs(300)));
     assert_eq!(record.state(), State::Ready);
     assert_eq!(record.progress.due, Some(lease));
 }

@@ -188,6 +188,7 @@ fn decode_asked(row: &Row<'_>, id: OperationId) -> Result<Asked, Failure> {
             body: Bytes::from(body),
         },
         at: Timestamp::from_millis(at.cast_unsigned()),
+        issued: None,
     })
 }
 

@@ -238,6 +238,9 @@ fn condition(walk: Walk, filter: &Filter) -> String {
     if filter.tenant.is_some() {
         sql.push_str(" AND tenant = ?1");
     }
+    if filter.namespace.is_some() {
+        sql.push_str(" AND namespace = ?3");
+    }
     if !filter.states.is_empty() {
         let words: Vec<String> = State::ALL
             .into_iter()
@@ -257,7 +260,7 @@ fn due_by(filter: &Filter) -> i64 {
 
 fn walk_sql(walk: Walk, filter: &Filter) -> String {
     format!(
-        "SELECT {COLUMNS} FROM operation WHERE {} ORDER BY {} LIMIT ?3 OFFSET ?4",
+        "SELECT {COLUMNS} FROM operation WHERE {} ORDER BY {} LIMIT ?4 OFFSET ?5",
         condition(walk, filter),
         walk.order
     )
@@ -274,6 +277,7 @@ fn walk(
     let mut rows = statement.query(params![
         filter.tenant.as_ref().map(Tenant::as_str),
         due_by(filter),
+        filter.namespace.as_deref(),
         i64::try_from(limit).unwrap_or(i64::MAX),
         i64::try_from(skip).unwrap_or(i64::MAX),
     ])?;
@@ -286,11 +290,16 @@ fn walk(
 
 fn count_due(db: &Connection, filter: &Filter) -> Result<usize, Failure> {
     let sql = format!(
-        "SELECT count(*) FROM operation WHERE {}",
+        // The last part changes nothing; it makes every parameter one of this statement's.
+        "SELECT count(*) FROM operation WHERE {} AND (?3 IS NULL OR ?3 IS NOT NULL)",
         condition(DUE, filter)
     );
     let count: i64 = db.prepare_cached(&sql)?.query_row(
-        params![filter.tenant.as_ref().map(Tenant::as_str), due_by(filter)],
+        params![
+            filter.tenant.as_ref().map(Tenant::as_str),
+            due_by(filter),
+            filter.namespace.as_deref()
+        ],
         |row| row.get(0),
     )?;
     Ok(usize::try_from(count).unwrap_or(0))
