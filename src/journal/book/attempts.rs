@@ -5,6 +5,7 @@ use super::super::{JournalError, Moment, Withheld, may_send};
 use super::Book;
 use super::live::Live;
 use super::steps::NotMade;
+use crate::clock::Timestamp;
 use crate::context::OperationId;
 use crate::error::Error;
 use crate::event::Decision;
@@ -106,7 +107,8 @@ impl Book {
             }
             let begin = |record: &mut Record| self.begin_on(record, now, bound);
             match self.try_step(&live, begin).await {
-                Ok((_, number)) => return Ok(number),
+                Ok((record, number)) if self.still_now(&record, now.at) => return Ok(number),
+                Ok((_, number)) => self.not_let_out(&live, number),
                 Err(NotMade::Refused(why)) => return Err(self.tell_withheld(&live, why)),
                 Err(NotMade::Journal(JournalError::Conflict(_))) => {}
                 Err(NotMade::Journal(error)) => {
@@ -116,6 +118,24 @@ impl Book {
             }
         }
         Err(self.tell_withheld(&live, Withheld::NotOwner))
+    }
+
+    /// Whether what was decided at `then` still holds after the journal took its time: the lease has not run out, and
+    /// the settle window that is on record counts from an attempt that begins now.
+    fn still_now(&self, record: &Record, then: Timestamp) -> bool {
+        let margin = self.inner.config.lease_margin;
+        let now = self.now().at;
+        now <= then.plus(margin) && now.plus(margin) < record.progress.lease_until
+    }
+
+    /// An attempt that is on record does not leave after all.
+    fn not_let_out(&self, live: &Live, number: u32) {
+        let (now, window) = (self.now().at, self.inner.config.settle.settle_window);
+        let mut inside = live.lock();
+        if let Some(record) = inside.record.as_mut() {
+            record.end_attempt(self.inner.owner, number, now, Verdict::UNSENT, window, None);
+            inside.unrecorded();
+        }
     }
 
     /// Begins an attempt of a keyed write that is durable as "sending" already: a crash is settled as if this attempt
@@ -143,6 +163,8 @@ impl Book {
 
     fn begin_on(&self, record: &mut Record, now: Moment, bound: Duration) -> Result<u32, Withheld> {
         let (owner, config) = (self.inner.owner, &self.inner.config);
+        // It may begin this much later than now, while the journal records it.
+        let bound = bound + config.lease_margin;
         may_send(record, owner, now, bound, config.lease_margin)?;
         let now = now.at;
         let settles = now.plus(bound).plus(config.settle.settle_window);
