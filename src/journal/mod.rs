@@ -21,7 +21,7 @@ pub mod sqlite;
 
 pub(crate) use book::Entered;
 pub use book::{Book, BookConfig, Live, Told, told_of};
-pub use may_send::{Withheld, may_send};
+pub use may_send::{Withheld, may_send, still_may_leave};
 pub use memory::MemoryJournal;
 pub use moment::{Moment, Watch};
 pub use record::{

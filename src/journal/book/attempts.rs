@@ -1,11 +1,10 @@
 //! The gate's side of the book: leases, and attempts that begin and end.
 
 use super::super::record::{Capability, Record, State, StoredAnswer};
-use super::super::{JournalError, Moment, Withheld, may_send};
+use super::super::{JournalError, Moment, Withheld, may_send, still_may_leave};
 use super::Book;
 use super::live::Live;
 use super::steps::NotMade;
-use crate::clock::Timestamp;
 use crate::context::OperationId;
 use crate::error::Error;
 use crate::event::Decision;
@@ -107,8 +106,13 @@ impl Book {
             }
             let begin = |record: &mut Record| self.begin_on(record, now, bound);
             match self.try_step(&live, begin).await {
-                Ok((record, number)) if self.still_now(&record, now.at) => return Ok(number),
-                Ok((_, number)) => self.not_let_out(&live, number),
+                Ok((record, number)) => {
+                    let margin = self.inner.config.lease_margin;
+                    if still_may_leave(&record, now.at, self.now(), margin) {
+                        return Ok(number);
+                    }
+                    self.not_let_out(&live, number);
+                }
                 Err(NotMade::Refused(why)) => return Err(self.tell_withheld(&live, why)),
                 Err(NotMade::Journal(JournalError::Conflict(_))) => {}
                 Err(NotMade::Journal(error)) => {
@@ -118,14 +122,6 @@ impl Book {
             }
         }
         Err(self.tell_withheld(&live, Withheld::NotOwner))
-    }
-
-    /// Whether what was decided at `then` still holds after the journal took its time: the lease has not run out, and
-    /// the settle window that is on record counts from an attempt that begins now.
-    fn still_now(&self, record: &Record, then: Timestamp) -> bool {
-        let margin = self.inner.config.lease_margin;
-        let now = self.now().at;
-        now <= then.plus(margin) && now.plus(margin) < record.progress.lease_until
     }
 
     /// An attempt that is on record does not leave after all.
