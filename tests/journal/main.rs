@@ -4,6 +4,7 @@
 mod conformance;
 #[cfg(feature = "sqlite")]
 mod crash;
+mod faulty;
 #[cfg(feature = "sqlite")]
 mod model;
 mod sample;

@@ -4,7 +4,6 @@
 mod attempt;
 mod cache;
 mod collect;
-mod faulty;
 mod hooks;
 mod house;
 mod idempotency;
