@@ -7,6 +7,7 @@ mod crash;
 mod faulty;
 #[cfg(feature = "sqlite")]
 mod model;
+mod mutants;
 mod sample;
 #[cfg(feature = "sqlite")]
 mod sqlite;
