@@ -7,6 +7,8 @@
 //! - by chance: a [`FaultyPlan`] says how likely each is, and a seed repeats the run;
 //! - as a whole: between `down(true)` and `down(false)` every call fails, and nothing is changed.
 //!
+//! Owners are enlisted beneath in any case; whether one is alive cannot be told while the journal is down.
+//!
 //! `down` comes before the script, and the script before chance. With none of them it is the journal that it wraps. A
 //! fault never makes the journal wrong, only unreliable: what it claims is claimed, and what it lists is on record.
 //!
@@ -38,8 +40,11 @@
 //! Waits are on tokio's clock, so that a paused clock drives them. Cancel safety: a call that is dropped while it waits
 //! to be made is not made; one that is dropped while it waits to be told was made.
 
-use super::{BoxFuture, Claim, Durability, Filter, Journal, JournalError, Lookup, Record};
-use crate::clock::Clock;
+use super::record::{Liveness, OwnerId};
+use super::{
+    BoxFuture, Claim, Durability, Enlisted, Filter, Journal, JournalError, Lookup, Record,
+};
+use crate::clock::{Clock, Timestamp};
 use crate::error::InvalidConfig;
 use crate::random::Random;
 use std::collections::VecDeque;
@@ -387,5 +392,21 @@ impl Journal for FaultyJournal {
 
     fn list<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<Record>, JournalError>> {
         Box::pin(self.through(Call::List, async { self.inner.list(filter).await }))
+    }
+
+    fn enlist(&self, owner: OwnerId) -> Result<Option<Enlisted>, JournalError> {
+        self.inner.enlist(owner)
+    }
+
+    fn liveness(&self, owner: OwnerId) -> BoxFuture<'_, Liveness> {
+        let down = self.lock().down;
+        if down {
+            return Box::pin(std::future::ready(Liveness::Unknown));
+        }
+        self.inner.liveness(owner)
+    }
+
+    fn high_water(&self) -> Option<Timestamp> {
+        self.inner.high_water()
     }
 }

@@ -15,6 +15,7 @@ mod may_send;
 mod memory;
 mod moment;
 pub mod record;
+pub mod sealed;
 mod settle;
 pub mod shelf;
 #[cfg(feature = "sqlite")]
@@ -30,6 +31,7 @@ pub use record::{
     Asked, Attempt, Capability, Concurrent, Fingerprint, Liveness, OwnerId, Progress, Record,
     State, StoredAnswer, StoredRequest,
 };
+pub use sealed::{Seal, SealedJournal};
 pub use settle::{After, Next, Observation, Proof, SettleConfig, after_look, next};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteJournal;

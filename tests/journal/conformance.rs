@@ -182,6 +182,7 @@ const BROKEN: &[(Breaks, &str)] = {
         ),
         (IgnoresStates, "a_listing_keeps_to_its_filter"),
         (IgnoresTheListedTenant, "a_listing_keeps_to_its_filter"),
+        (IgnoresTheListedNamespace, "a_listing_keeps_to_its_filter"),
         (IgnoresDueBy, "a_listing_keeps_to_its_filter"),
         (ListsTheUndueAsDue, "a_listing_keeps_to_its_filter"),
         (DueMeansBefore, "a_listing_keeps_to_its_filter"),

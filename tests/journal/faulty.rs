@@ -47,6 +47,8 @@ async fn delays_alone_break_no_law() {
     let odds = FaultOdds {
         tells_after: 0.5,
         makes_after: 0.5,
+        // A law makes hundreds of calls, and must be done within its time.
+        delay_max: Duration::from_millis(5),
         ..FaultOdds::NONE
     };
     for seed in 0..20 {

@@ -9,5 +9,6 @@ mod faulty;
 mod model;
 mod mutants;
 mod sample;
+mod sealed;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -61,6 +61,7 @@ pub(crate) enum Breaks {
     ListsNothing,
     IgnoresStates,
     IgnoresTheListedTenant,
+    IgnoresTheListedNamespace,
     IgnoresDueBy,
     ListsTheUndueAsDue,
     DueMeansBefore,
@@ -373,6 +374,9 @@ impl Plain {
         let tenant = filter.tenant.as_ref();
         let tenant = tenant.is_none_or(|tenant| *tenant == shown.asked.tenant)
             || self.is(Breaks::IgnoresTheListedTenant);
+        let namespace = filter.namespace.as_ref();
+        let namespace = namespace.is_none_or(|namespace| *namespace == shown.asked.namespace)
+            || self.is(Breaks::IgnoresTheListedNamespace);
         let due = match (filter.due_by, shown.progress.due) {
             (None, _) => true,
             (Some(_), _) if self.is(Breaks::IgnoresDueBy) => true,
@@ -380,7 +384,7 @@ impl Plain {
             (Some(by), Some(due)) if self.is(Breaks::DueMeansBefore) => due < by,
             (Some(by), Some(due)) => due <= by,
         };
-        state && tenant && due
+        state && namespace && tenant && due
     }
 
     /// The record as the index of the listing knows it.
