@@ -1,6 +1,6 @@
 //! Sequences a write: key, enter, drive or join, wait.
 
-use super::drive::{Job, drive};
+use super::drive::{Driving, Job, drive};
 use super::layer::Shared;
 use super::{fingerprint, key};
 use crate::classify::Safety;
@@ -230,14 +230,15 @@ where
                 asked: prepared.asked,
                 headers: prepared.headers,
                 priority: prepared.priority,
-                shared: Arc::clone(&self.shared),
-                live: Arc::clone(&live),
+                driving: Driving {
+                    shared: Arc::clone(&self.shared),
+                    live: Arc::clone(&live),
+                },
             };
             if !book.spawn(drive(job)) {
                 live.end(Err(Error::journal_unavailable(
                     "this process is shutting down",
                 )));
-                book.put_down(&live);
             }
         }
         Kind::Wait(Box::pin(waiting.wait(joined)))

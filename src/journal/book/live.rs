@@ -5,10 +5,10 @@ use crate::clock::Timestamp;
 use crate::context::OperationId;
 use crate::error::Error;
 use crate::payload::{Payload, ServedFrom};
+use crate::sync::{Mutex, MutexGuard, Notify};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use std::sync::PoisonError;
 
 /// What a caller can be told of an operation at this moment.
 #[derive(Clone, Debug)]
