@@ -1,7 +1,8 @@
 //! Facts about `attempt`.
 
 use super::house::{
-    Does, KEYED, Plan, faulty, millis, on_record, over, pay, pay_within, seconds, state, upstream,
+    Does, KEYED, Plan, faulty, faulty_over, millis, on_record, pay, pay_within, seconds, state,
+    upstream,
 };
 use super::probe::Probe;
 use http::{Request, Response};
@@ -127,7 +128,7 @@ async fn what_the_transport_never_sent_is_unsent_however_deep_it_says_so() {
 async fn an_attempt_is_on_record_before_it_leaves_and_its_end_after() {
     for capability in [KEYED, Capability::Lookup, Capability::None] {
         let memory = MemoryJournal::new();
-        let journal = over(&memory);
+        let journal = faulty_over(&memory);
         let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
         let (probe, _) = Probe::new(move |_| {

@@ -183,12 +183,12 @@ impl Plan {
 
 /// A journal that goes wrong when it is told to, over one in memory. It says that it survives crashes: here nothing
 /// crashes but what the test means to.
-pub fn over(memory: &MemoryJournal) -> FaultyJournal {
+pub fn faulty_over(memory: &MemoryJournal) -> FaultyJournal {
     FaultyJournal::new(Arc::new(memory.clone())).with_durability(Durability::CrashDurable)
 }
 
 pub fn faulty() -> FaultyJournal {
-    over(&MemoryJournal::new())
+    faulty_over(&MemoryJournal::new())
 }
 
 /// How many operations are on record.

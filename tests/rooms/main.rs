@@ -3,6 +3,8 @@
 
 mod attempt;
 mod cache;
+#[path = "../journal/cipher.rs"]
+mod cipher;
 mod collect;
 mod hooks;
 mod house;
@@ -13,4 +15,5 @@ mod probe;
 mod rate_limit;
 mod reconcile;
 mod retry;
+mod sealed;
 mod stack;

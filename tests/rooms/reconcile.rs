@@ -2,8 +2,8 @@
 
 use super::hooks::{Check, Look, Planned};
 use super::house::{
-    Does, House, KEYED, Plan, faulty, kind, on_record, over, pay, pay_within, seconds, state,
-    upstream,
+    Does, House, KEYED, Plan, faulty, faulty_over, kind, on_record, pay, pay_within, seconds,
+    state, upstream,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -225,14 +225,14 @@ async fn a_settled_operation_is_told_to_the_local_record_after_a_crash_too() {
     let mut plan = Plan::new(KEYED);
     plan.config.acknowledge_after = Some(seconds(30));
     let (probe, _) = upstream([]);
-    let first = plan.build(&over(&memory), probe, Arc::new(NoHooks));
+    let first = plan.build(&faulty_over(&memory), probe, Arc::new(NoHooks));
     first.service.clone().oneshot(pay("a")).await.unwrap();
     tokio::time::sleep(seconds(1)).await;
     first.book.kill();
     plan.seed = 2;
     let hooks = Planned::new([]);
     let (probe, counts) = upstream([]);
-    let next = plan.build(&over(&memory), probe, hooks.clone());
+    let next = plan.build(&faulty_over(&memory), probe, hooks.clone());
     next.reconciler.start();
     tokio::time::sleep(seconds(60)).await;
     assert_eq!((hooks.checked(), counts.calls()), (1, 0));
@@ -245,10 +245,10 @@ async fn two_workers_on_one_journal_settle_each_operation_once() {
     plan.config.acknowledge_after = Some(Duration::ZERO);
     let (probe, counts) = upstream([Does::Resets; 8]);
     let hooks = Planned::new([]);
-    let one = plan.build(&over(&memory), probe, hooks.clone());
+    let one = plan.build(&faulty_over(&memory), probe, hooks.clone());
     plan.seed = 2;
     let (probe, other_counts) = upstream([]);
-    let two = plan.build(&over(&memory), probe, hooks.clone());
+    let two = plan.build(&faulty_over(&memory), probe, hooks.clone());
     for key in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         in_doubt(&one, key).await;
     }
