@@ -459,6 +459,19 @@ async fn a_gate_that_is_missing_below_does_not_open_the_key_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_is_killed_before_its_task_began_hangs_nobody_and_leaves_no_page() {
+    let journal = faulty();
+    let (probe, counts) = upstream([]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let mut service = house.service.clone();
+    let call = service.ready().await.unwrap().call(pay("a", "{}"));
+    house.book.kill();
+    let told = tokio::time::timeout(seconds(60), call).await;
+    assert_eq!(kind(told.expect("an answer")), Kind::InFlight);
+    assert_eq!((counts.calls(), house.book.live()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_record_proves_is_told_whatever_a_room_between_makes_of_it() {
     let journal = faulty();
     let (probe, counts) = upstream([]);

@@ -134,6 +134,36 @@ pub fn whoever_leaves_gets_the_end_or_the_promise_that_it_goes_on() {
     }));
 }
 
+/// A caller alone loses its patience while the write ends without effect: it gets that end, or the write goes on without
+/// it, also where it left after everybody seemed to wait.
+pub fn whoever_loses_patience_alone_gets_the_end_or_the_write_goes_on() {
+    block_on(in_time(async {
+        let world = World::new(&[429]);
+        let told = world.clone().call("a", PATIENCE).await;
+        world.empty().await;
+        let record = world.on_record("a").await.unwrap();
+        assert_eq!(record.state(), State::Ready);
+        let goes_on = record.progress.due.is_some();
+        match told {
+            Ok(answer) => assert_eq!(answer.status().as_u16(), 429),
+            Err(error) => assert!(goes_on, "told {:?}, and nobody takes it up", error.kind()),
+        }
+    }));
+}
+
+/// The upstream never answers: whoever waited for the claim is woken by it, and can lose its patience.
+pub fn whoever_waits_for_a_claim_is_woken_when_it_is_made() {
+    block_on(in_time(async {
+        let world = World::new(&[]);
+        for caller in callers(&world, 3, PATIENCE) {
+            let told = caller.await.unwrap().unwrap_err();
+            assert_eq!(told.kind(), Kind::Pending);
+        }
+        world.book.kill();
+        world.empty().await;
+    }));
+}
+
 /// What the worker does with an operation in doubt, as often as it takes: takes it in hand, finds proof, puts it down.
 async fn settle(world: World) {
     for _ in 0..10_000 {
