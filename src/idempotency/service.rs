@@ -283,11 +283,9 @@ impl Waiting {
             tokio::pin!(changed);
             // From here on no change is missed, also one between the look and the wait.
             changed.as_mut().enable();
-            let told = match live.record() {
-                Some(record) if record.asked.fingerprint != self.fingerprint => {
-                    return self.answered(Err(Error::key_reused(record.id())));
-                }
-                _ => live.told(self.shared.book.now().at),
+            let told = match live.told_to(&self.fingerprint, self.shared.book.now().at) {
+                Ok(told) => told,
+                Err(other) => return self.answered(Err(Error::key_reused(other))),
             };
             match told {
                 Told::Final(result) => return self.answered(*result),

@@ -151,6 +151,47 @@ pub fn whoever_loses_patience_alone_gets_the_end_or_the_write_goes_on() {
     }));
 }
 
+/// Two ask for different things under one key: one of them is told so at once, and leaves no place behind that would keep
+/// the page.
+pub fn whoever_asks_for_something_else_is_told_so_and_leaves_no_page() {
+    block_on(in_time(async {
+        let world = World::new(&[200, 429, 500]);
+        let one = spawn(world.clone().call("a", PATIENCE));
+        let other = spawn(world.clone().call_with("a", PATIENCE, "{\"other\":1}"));
+        let told = [one.await.unwrap(), other.await.unwrap()];
+        let reused =
+            |answer: &&Answer| matches!(answer, Err(error) if error.kind() == Kind::KeyReused);
+        assert_eq!(told.iter().filter(reused).count(), 1);
+        world.empty().await;
+    }));
+}
+
+/// The worker finds on record what a task here works on: it gets it in hand only after that task.
+pub fn nobody_takes_in_hand_what_a_task_works_on() {
+    block_on(async {
+        let world = World::new(&[200, 429, 500]);
+        let time = spawn(clock::pass(A_WHILE));
+        let call = spawn(world.clone().call("a", PATIENCE));
+        for _ in 0..6 {
+            pause(3).await;
+            let Some(record) = world.on_record("a").await else {
+                continue;
+            };
+            if let Some(live) = world.book.take(record) {
+                assert_eq!(world.bank.running.load(Ordering::SeqCst), 0);
+                assert!(
+                    world.bank.answered.load(Ordering::SeqCst),
+                    "taken before it was sent"
+                );
+                world.book.put_down(&live);
+            }
+        }
+        let _ = call.await.unwrap();
+        time.abort();
+        world.empty().await;
+    });
+}
+
 /// The upstream never answers: whoever waited for the claim is woken by it, and can lose its patience.
 pub fn whoever_waits_for_a_claim_is_woken_when_it_is_made() {
     block_on(in_time(async {
@@ -166,6 +207,7 @@ pub fn whoever_waits_for_a_claim_is_woken_when_it_is_made() {
 
 /// What the worker does with an operation in doubt, as often as it takes: takes it in hand, finds proof, puts it down.
 async fn settle(world: World) {
+    pause(20).await;
     for _ in 0..10_000 {
         pause(2).await;
         let record = world.on_record("a").await.unwrap();
@@ -192,14 +234,19 @@ async fn settle(world: World) {
     panic!("the worker never gets it in hand");
 }
 
-/// An operation is in doubt, left by a dead owner. Callers ask for it, wait, and come again, while the worker settles it:
-/// nobody waits on a page that the worker does not know.
+/// An operation is in doubt, left by a dead owner. Callers ask for it, wait, and leave, while the worker settles it: nobody
+/// waits on a page that the worker does not know.
 pub fn whoever_waits_for_the_worker_is_woken_by_it() {
     block_on(async {
         let world = World::new(&[200]);
         in_doubt(&world).await;
         let worker = spawn(settle(world.clone()));
-        for caller in callers(&world, 3, NEVER) {
+        let mut waiting = callers(&world, 3, NEVER);
+        // One of them leaves, perhaps as the last one that waits, while another one joins it.
+        let leaves = waiting.pop().unwrap();
+        pause(16).await;
+        leaves.abort();
+        for caller in waiting {
             let answer = caller.await.unwrap().unwrap();
             assert_eq!(answer.body().bytes(), "found");
         }

@@ -189,10 +189,19 @@ impl World {
 
     /// One caller's write; it asks at some moment of the schedule.
     pub(crate) async fn call(self, key: &'static str, patience: Duration) -> Answer {
+        self.call_with(key, patience, "{}").await
+    }
+
+    pub(crate) async fn call_with(
+        self,
+        key: &'static str,
+        patience: Duration,
+        body: &'static str,
+    ) -> Answer {
         pause(6).await;
         let mut request = Request::post("http://bank/pay")
             .header("idempotency-key", key)
-            .body(Payload::from("{}"))
+            .body(Payload::from(body))
             .unwrap();
         let marker = Marker::new().with_patience(patience);
         request.extensions_mut().insert(marker);

@@ -41,6 +41,8 @@ explored!(
     whoever_joins_is_told_every_other_end_too,
     whoever_leaves_gets_the_end_or_the_promise_that_it_goes_on,
     whoever_loses_patience_alone_gets_the_end_or_the_write_goes_on,
+    whoever_asks_for_something_else_is_told_so_and_leaves_no_page,
+    nobody_takes_in_hand_what_a_task_works_on,
     whoever_waits_for_a_claim_is_woken_when_it_is_made,
     whoever_waits_for_the_worker_is_woken_by_it,
     whoever_joins_is_told_something_while_the_journal_fails,
