@@ -3,8 +3,9 @@
 
 mod attempt;
 mod cache;
+#[path = "../journal/cipher.rs"]
+mod cipher;
 mod collect;
-mod faulty;
 mod hooks;
 mod house;
 mod idempotency;
@@ -14,4 +15,5 @@ mod probe;
 mod rate_limit;
 mod reconcile;
 mod retry;
+mod sealed;
 mod stack;
