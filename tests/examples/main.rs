@@ -137,6 +137,7 @@ fn an_unknown_scenario_is_refused_with_the_known_ones() {
         "outage",
         "throttle-storm",
         "crash-loop",
+        "amnesia",
     ] {
         assert!(errors.contains(known), "{errors}");
     }
