@@ -5,8 +5,8 @@ use crate::sturdy::seeds;
 use std::collections::HashMap;
 use std::time::Duration;
 use tower_sturdy::scenario::{
-    self, Bare, Finished, LineUp, LineUpReport, Options, Plan, Scenario, Span, Sturdy,
-    WriteCapability,
+    self, Bare, FaultOn, FaultRule, Finished, LineUp, LineUpReport, Options, Plan, Scenario, Span,
+    Sturdy, WriteCapability,
 };
 
 fn amnesia() -> Scenario {
@@ -81,6 +81,34 @@ fn a_process_that_dies_again_and_again_changes_none_of_it() {
     });
     each(&scenario, |finished, _, _, named| {
         is_clean(&finished.report, named);
+    });
+}
+
+#[test]
+fn a_write_that_may_leave_once_and_is_plainly_refused_waits_for_no_person() {
+    let mut scenario = amnesia();
+    scenario.faults.clear();
+    for fault in [
+        scenario::FaultName::Refuse503Gateway,
+        scenario::FaultName::Throttle429,
+    ] {
+        scenario.faults.push(FaultRule {
+            fault,
+            probability: 0.15,
+            on: FaultOn::Writes,
+            from: None,
+            until: None,
+            commit: None,
+            delay: None,
+            commits_late: None,
+        });
+    }
+    each(&scenario, |finished, _, _, named| {
+        let report = &finished.report;
+        is_clean(report, named);
+        // Nobody was in doubt of anything.
+        assert_eq!(report.parked, 0, "{named}");
+        assert!(report.success_ratio >= 0.9, "{named}");
     });
 }
 
