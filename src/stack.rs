@@ -41,7 +41,7 @@ use crate::context::{MarkedTenant, OperationId, Priority, Tenant, TenantOf};
 use crate::error::{BoxError, Error, InvalidConfig};
 use crate::event::{Observer, Tracing};
 use crate::idempotency::{IdempotencyConfig, IdempotencyLayer, KeyHeader, Writes};
-use crate::journal::{Book, BookConfig, BoxFuture, Journal, Record, State};
+use crate::journal::{Book, BookConfig, BoxFuture, Filter, Journal, Record, State};
 use crate::payload::Payload;
 use crate::random::Random;
 use crate::rate_limit::{ClassOf, OneClass, RateLimitConfig, RateLimitHandle, RateLimitLayer};
@@ -240,6 +240,9 @@ where
         )?;
         let upper = self.upper(lower, &book, cache.as_ref())?;
         reconciler.start();
+        if let Some(cache) = handle.clone() {
+            book.spawn(doubt_predecessors(book.clone(), cache));
+        }
         Ok(Stack {
             edge: EdgeLayer::new(self.config.request_limit)?.layer(upper),
             book,
@@ -344,6 +347,35 @@ fn invalidation(
         // A write that names nothing may have changed anything.
         if !named {
             cache.invalidate_tenant(tenant);
+        }
+    }
+}
+
+/// What an earlier process was sending when it died may still land, and this cache saw none of it.
+async fn doubt_predecessors(book: Book, cache: CacheHandle) {
+    let mut filter = Filter {
+        states: vec![State::Sending, State::Unknown],
+        limit: 1_000,
+        ..Filter::default()
+    };
+    loop {
+        match book.journal().list(&filter).await {
+            Ok(page) => {
+                for record in &page {
+                    cache.doubt_write(&record.request(HeaderMap::new(), Priority::Scheduled));
+                }
+                if page.len() < filter.limit {
+                    return;
+                }
+                filter.skip += page.len();
+            }
+            Err(error) => {
+                tracing::warn!(target: "tower_sturdy", %error, "the journal cannot be read; trying again");
+                tokio::select! {
+                    () = book.closed() => return,
+                    () = book.clock().sleep(Duration::from_secs(1)) => {}
+                }
+            }
         }
     }
 }

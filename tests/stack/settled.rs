@@ -1,13 +1,13 @@
 //! An operation that the worker settles, long after its caller left, makes what was read in between stale too.
 
-use crate::rig::{MINUTE, Rig, ask, balance};
+use crate::rig::{MINUTE, Rig, SECOND, ask, balance};
 use http::{Request, Response};
 use std::sync::Arc;
 use std::sync::Mutex;
 use tower::{Layer, ServiceExt};
 use tower_sturdy::BoxError;
 use tower_sturdy::idempotency::{IdempotencyConfig, IdempotencyLayer};
-use tower_sturdy::journal::{Book, MemoryJournal, State};
+use tower_sturdy::journal::{Book, Filter, Journal, MemoryJournal, Record, State};
 use tower_sturdy::mock::{Fault, FaultPlan, On};
 use tower_sturdy::payload::Payload;
 
@@ -49,6 +49,35 @@ async fn what_a_new_process_read_before_it_settled_its_predecessors_write_is_not
     tokio::time::sleep(10 * MINUTE).await;
     assert_eq!(rig.mock.history().effects_of("rent").len(), 1);
     assert_eq!(balance(&second, 1).await, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_new_process_read_while_its_predecessors_write_could_still_land_is_not_given_afterwards()
+ {
+    let rig = Rig::new();
+    let first = rig.stack();
+    // It lands after two fifths of that.
+    let slow = Fault::Delay(30 * SECOND);
+    rig.mock.set_faults(FaultPlan::always(On::Writes, slow));
+    ask(&first, rig.pay(1, "rent")).await.unwrap_err();
+    first.kill();
+    let second = rig.stack();
+    assert!(balance(&second, 1).await > 0.0);
+    tokio::time::sleep(SECOND).await;
+    assert!(balance(&second, 1).await > 0.0);
+    tokio::time::sleep(14 * SECOND).await;
+    assert_eq!(rig.mock.history().effects_of("rent").len(), 1);
+    // Nobody has settled it: the dead process's lease still runs.
+    let record = only(&rig).await;
+    assert_eq!(record.state(), State::Sending);
+    assert_eq!(balance(&second, 1).await, 0.0);
+}
+
+/// The one record of the journal.
+async fn only(rig: &Rig) -> Record {
+    let mut records = rig.journal.list(&Filter::default()).await.unwrap();
+    assert_eq!(records.len(), 1);
+    records.remove(0)
 }
 
 #[tokio::test(start_paused = true)]
