@@ -117,9 +117,13 @@ const fn told_by(error: &Error) -> Told {
     }
 }
 
+/// Between a server's timeout and the time after which nothing of a request counts any more; as in the preset.
+const MARGIN: Duration = Duration::from_secs(10);
+
 fn build(world: &World, journal: Arc<dyn Journal>) -> Result<Stack, BoxError> {
     let settings = world.scenario.stack;
-    let read_lag = world.scenario.upstream.read_lag.get();
+    let upstream = world.scenario.upstream;
+    let (read_lag, server_timeout) = (upstream.read_lag.get(), upstream.server_timeout.get());
     let writes = Declared::new(settings.horizon.get());
     let preset = Qbo {
         limits: limits(&world.scenario),
@@ -140,6 +144,9 @@ fn build(world: &World, journal: Arc<dyn Journal>) -> Result<Stack, BoxError> {
                 cache.settle_window = settings.settle_window.get();
                 cache.read_lag = cache.read_lag.max(read_lag);
             }
+            // Documented like the quotas: what was given up counts against them for as long as the server works on it.
+            let rate_limit = &mut config.rate_limit;
+            rate_limit.settle_window = (rate_limit.settle_window).max(server_timeout + MARGIN);
             // The simulated process dies, the memory of this journal does not: it is as good as a file here.
             config.idempotency.accept_volatile = settings.journal == JournalKind::Memory;
         })
