@@ -171,7 +171,7 @@ fn any_refusal_is_final_for_a_write_that_leaves_at_most_once_and_for_no_other() 
         assert_eq!(record.state(), ends, "{capability:?} {outcome}");
         assert_eq!(record.answer.is_some(), ends == State::Rejected);
         // The same where its owner comes back with the answer after another process took it over.
-        taken_over.take_over(now, window);
+        taken_over.take_over(now.into(), Liveness::Unknown, window);
         assert_eq!(taken_over.state(), State::Unknown);
         taken_over.absorb(&record, now);
         let rejected = taken_over.state() == State::Rejected;
