@@ -262,7 +262,13 @@ mod tests {
         let at = Timestamp::from_millis(1_000);
         let unsent = after(Capability::None, &[(Outcome::Unsent, true)], at);
         assert_eq!(may_send(&unsent, ME, at.into(), BOUND, MARGIN), Ok(()));
-        let refused = after(Capability::None, &[(Outcome::NoEffect, true)], at);
+        let mut refused = after(Capability::None, &[(Outcome::NoEffect, true)], at);
+        assert_eq!(
+            may_send(&refused, ME, at.into(), BOUND, MARGIN),
+            Err(Withheld::Settled)
+        );
+        // The gate does not rely on the state alone.
+        refused.progress.state = State::Ready;
         assert_eq!(
             may_send(&refused, ME, at.into(), BOUND, MARGIN),
             Err(Withheld::WouldRepeat)

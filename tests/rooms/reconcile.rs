@@ -12,6 +12,7 @@ use tower_sturdy::clock::Clock;
 use tower_sturdy::error::Kind;
 use tower_sturdy::journal::faulty::{Call, Fault};
 use tower_sturdy::journal::{Capability, MemoryJournal, State};
+use tower_sturdy::outcome::Outcome;
 use tower_sturdy::payload::ServedFrom;
 use tower_sturdy::reconcile::{NoHooks, ReconcileConfig, Reconciler, Upstream};
 
@@ -182,18 +183,30 @@ async fn a_journal_that_takes_no_step_is_not_hammered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_may_leave_only_once_and_was_refused_waits_for_a_person() {
-    let journal = faulty();
-    let (probe, counts) = upstream([Does::Slowly(429, seconds(1))]);
-    let house = Plan::new(Capability::None).build(&journal, probe, Planned::new([]));
-    house.reconciler.start();
-    assert_eq!(
-        kind(house.service.clone().oneshot(pay("a")).await),
-        Kind::Pending
-    );
-    tokio::time::sleep(seconds(60)).await;
-    assert_eq!(state(journal.inner(), "a").await, State::Parked);
-    assert_eq!(counts.calls(), 1);
+async fn a_write_that_may_leave_only_once_and_was_refused_is_rejected_and_waits_for_nobody() {
+    for slowly in [true, false] {
+        let journal = faulty();
+        let refusal = if slowly {
+            Does::Slowly(429, seconds(1))
+        } else {
+            Does::Answers(429)
+        };
+        let (probe, counts) = upstream([refusal]);
+        let house = Plan::new(Capability::None).build(&journal, probe, Planned::new([]));
+        house.reconciler.start();
+        let told = house.service.clone().oneshot(pay("a")).await;
+        assert_eq!(told.is_err(), slowly, "it took longer than patience");
+        tokio::time::sleep(seconds(60)).await;
+        assert_eq!(state(journal.inner(), "a").await, State::Rejected);
+        // Who asks again gets the refusal itself, as a final one.
+        let again = house.service.clone().oneshot(pay("a")).await.unwrap();
+        let verdict = again.body().verdict().unwrap();
+        assert_eq!(
+            (again.status().as_u16(), verdict.outcome),
+            (429, Outcome::Rejected)
+        );
+        assert_eq!(counts.calls(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
