@@ -108,7 +108,7 @@ impl Shelves {
         if let Some(taken) = self.records.get(&record.id()) {
             return Err(JournalError::Conflict(taken.clone()));
         }
-        if let Some(conflict) = conflict.filter(|_| !record.state().is_final()) {
+        if let Some(conflict) = conflict.filter(|_| record.holds_conflict()) {
             self.by_conflict.insert(conflict, record.id());
         }
         self.by_key.insert(key, record.id());
@@ -121,10 +121,28 @@ impl Shelves {
 
     fn step(&mut self, next: &Record) -> Result<(), JournalError> {
         let id = next.id();
-        let current = self.records.get_mut(&id).ok_or(JournalError::Missing(id))?;
+        let current = self.records.get(&id).ok_or(JournalError::Missing(id))?;
         if current.progress.version.checked_add(1) != Some(next.progress.version) {
             return Err(JournalError::Conflict(current.clone()));
         }
+        if let Some(conflict) = conflict_of(current) {
+            match (current.holds_conflict(), next.holds_conflict()) {
+                (false, true) => {
+                    let other = self.by_conflict.get(&conflict);
+                    if let Some(other) = other.and_then(|other| self.records.get(other)) {
+                        return Err(JournalError::Contended(other.clone()));
+                    }
+                    self.by_conflict.insert(conflict, id);
+                }
+                (true, false) => {
+                    self.by_conflict.remove(&conflict);
+                }
+                _ => {}
+            }
+        }
+        let Some(current) = self.records.get_mut(&id) else {
+            return Err(JournalError::Missing(id));
+        };
         if let Some(due) = current.progress.due {
             self.by_due.remove(&(due, id));
         }
@@ -132,12 +150,6 @@ impl Shelves {
             self.by_due.insert((due, id));
         }
         replace(current, next);
-        if next.state().is_final()
-            && let Some(conflict) = conflict_of(current)
-            && self.by_conflict.get(&conflict) == Some(&id)
-        {
-            self.by_conflict.remove(&conflict);
-        }
         Ok(())
     }
 

@@ -178,12 +178,13 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     fn durability(&self) -> Durability;
 
     /// Puts a new operation on record, unless its (namespace, tenant, key) is there already, or another operation of
-    /// that (namespace, tenant) with the same conflict key is not final. Resolves once the claim is as durable as
-    /// [`Journal::durability`] says. An id that another operation has is [`JournalError::Conflict`].
+    /// that (namespace, tenant) holds the same conflict key ([`Record::holds_conflict`]). Resolves once the claim is as
+    /// durable as [`Journal::durability`] says. An id that another operation has is [`JournalError::Conflict`].
     fn claim<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Claim, JournalError>>;
 
     /// Replaces progress and answer of the record `next.id()`, if its version on record is `next.progress.version - 1`.
-    /// What was asked never changes. Resolves once the step is durable.
+    /// What was asked never changes. Resolves once the step is durable. A step that takes the conflict key again while
+    /// another operation holds it is [`JournalError::Contended`], and changes nothing.
     fn step<'a>(&'a self, next: &'a Record) -> BoxFuture<'a, Result<(), JournalError>>;
 
     /// One record.

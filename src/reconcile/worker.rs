@@ -347,7 +347,10 @@ impl Reconciler {
             // Another step came first, or the journal is down: what is due then says what comes next.
             let why = error.to_string();
             book.tell(&record, 0, Decision::JournalTrouble { why: &why });
-            if matches!(error, JournalError::Unavailable(_)) {
+            if matches!(
+                error,
+                JournalError::Unavailable(_) | JournalError::Quarantined(_)
+            ) {
                 // Still in hand, so that it is not taken up again at once.
                 book.clock().sleep(TROUBLE).await;
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tower_sturdy::journal::conformance::check;
 use tower_sturdy::journal::{
     BoxFuture, Claim, Durability, Filter, Journal, JournalError, Lookup, MemoryJournal, Record,
+    State,
 };
 
 #[tokio::test]
@@ -51,6 +52,8 @@ enum Fault {
     ListsEverything,
     LosesConflicts,
     ChangesTheAsked,
+    BeginsAgainBesideAnother,
+    HoldsWhatNobodyWorksOn,
 }
 
 #[derive(Debug)]
@@ -73,6 +76,14 @@ impl Journal for Faulty {
                 }
                 _ => {}
             }
+            if let Fault::HoldsWhatNobodyWorksOn = self.1 {
+                let idle = |other: &Record| other.state() == State::Ready;
+                let all = self.0.list(&Filter::default()).await?;
+                let mut others = all.into_iter().filter(idle);
+                if let Some(other) = others.find(|other| other.asked.conflict.is_some()) {
+                    return Ok(Claim::Conflict(Box::new(other)));
+                }
+            }
             let claim = self.0.claim(&record).await?;
             Ok(match (self.1, claim) {
                 (Fault::GrantsEveryClaim, _) => Claim::Claimed,
@@ -89,7 +100,10 @@ impl Journal for Faulty {
             {
                 next.progress.version = current.progress.version + 1;
             }
-            self.0.step(&next).await
+            match (self.1, self.0.step(&next).await) {
+                (Fault::BeginsAgainBesideAnother, Err(JournalError::Contended(_))) => Ok(()),
+                (_, stepped) => stepped,
+            }
         })
     }
 
@@ -138,6 +152,14 @@ async fn every_broken_journal_is_told_which_law_it_breaks() {
         ),
         (Fault::OverwritesOnStep, "one_of_two_concurrent_steps_wins"),
         (Fault::ChangesTheAsked, "a_step_is_read_back_whole"),
+        (
+            Fault::BeginsAgainBesideAnother,
+            "what_begins_again_takes_its_conflict_key_or_changes_nothing",
+        ),
+        (
+            Fault::HoldsWhatNobodyWorksOn,
+            "what_nobody_works_on_holds_no_conflict_key",
+        ),
         (Fault::ListsEverything, "a_listing_keeps_to_its_filter"),
     ] {
         let broken = check(async || Faulty(MemoryJournal::new(), fault))

@@ -5,7 +5,13 @@ mod conformance;
 #[cfg(feature = "sqlite")]
 mod crash;
 #[cfg(feature = "sqlite")]
+mod files;
+#[cfg(feature = "sqlite")]
 mod model;
+#[cfg(feature = "sqlite")]
+mod owners;
+#[cfg(feature = "sqlite")]
+mod place;
 mod sample;
 #[cfg(feature = "sqlite")]
 mod sqlite;

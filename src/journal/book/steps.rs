@@ -195,7 +195,8 @@ impl Book {
         flushed
     }
 
-    /// Makes sure that the worker takes a `Ready` operation up again, for somebody who left while it became that.
+    /// Makes sure that the worker takes a `Ready` operation up again, for somebody who left while it became that, unless
+    /// another operation about the same thing has begun meanwhile. Returns whether it will.
     pub(crate) async fn promise(&self, live: &Live, due: Timestamp) -> bool {
         {
             let mut inside = live.lock();
@@ -208,6 +209,9 @@ impl Book {
             }
         }
         self.flush(live).await
+            && live
+                .record()
+                .is_some_and(|record| record.progress.due.is_some())
     }
 
     /// Writes what the journal does not have yet. Tries again for about a lease's time; what then is not on record is
@@ -221,11 +225,13 @@ impl Book {
             match self.step(live, |_| {}).await {
                 // What came in between is written by the next turn.
                 Ok(_) | Err(JournalError::Conflict(_)) => {}
-                Err(
-                    JournalError::Missing(_)
-                    | JournalError::Contended(_)
-                    | JournalError::Quarantined(_),
-                ) => return false,
+                // Another operation about the same thing came first: this one cannot be promised, and stays as it was.
+                Err(JournalError::Contended(_)) => {
+                    if let Some(record) = live.lock().record.as_mut() {
+                        record.progress.due = None;
+                    }
+                }
+                Err(JournalError::Missing(_) | JournalError::Quarantined(_)) => return false,
                 Err(JournalError::Unavailable(_)) => {
                     if let Some(record) = live.record() {
                         let why = "an end could not be recorded yet";

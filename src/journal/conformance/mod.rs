@@ -13,6 +13,7 @@
 //! ```
 
 mod claims;
+mod conflicts;
 mod listings;
 mod sample;
 mod steps;
@@ -85,6 +86,7 @@ fn same(found: &Record, expected: &Record) -> Found {
         ("request.headers", request.headers == as_requested.headers),
         ("request.body", request.body == as_requested.body),
         ("at", asked.at == as_asked.at),
+        ("issued", asked.issued == as_asked.issued),
         ("state", progress.state == as_made.state),
         ("version", progress.version == as_made.version),
         ("attempts", progress.attempts == as_made.attempts),
@@ -151,14 +153,17 @@ pub async fn check<J: Journal, F: AsyncFn() -> J>(make: F) -> Result<(), Broken>
         claims::a_key_is_taken_within_its_namespace_and_tenant_only,
         claims::an_id_is_never_taken_twice,
         claims::a_claim_that_is_dropped_is_whole_or_absent,
-        claims::one_unresolved_operation_per_conflict_key,
-        claims::one_of_many_claims_of_a_conflict_key_wins,
-        claims::a_conflict_key_is_free_again_after_a_final_state_only,
+        conflicts::one_unresolved_operation_per_conflict_key,
+        conflicts::one_of_many_claims_of_a_conflict_key_wins,
+        conflicts::a_conflict_key_is_free_again_after_a_final_state_only,
         steps::a_step_is_read_back_whole,
         steps::one_of_two_concurrent_steps_wins,
         steps::a_step_from_another_version_changes_nothing,
         steps::a_step_of_nothing_is_missing,
         steps::a_step_never_changes_what_was_asked,
+        conflicts::what_nobody_works_on_holds_no_conflict_key,
+        conflicts::what_begins_again_takes_its_conflict_key_or_changes_nothing,
+        conflicts::one_of_many_that_begin_again_wins,
         listings::the_soonest_due_is_listed_first_and_the_undue_last,
         listings::a_listing_keeps_to_its_filter,
         listings::pages_of_a_listing_join_without_gap_or_overlap,

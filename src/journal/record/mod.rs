@@ -121,7 +121,7 @@ pub enum Concurrent {
 }
 
 /// Which process works on an operation: random per start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OwnerId(pub u64);
 
@@ -421,6 +421,14 @@ impl Record {
     #[must_use]
     pub const fn state(&self) -> State {
         self.progress.state
+    }
+
+    /// Whether it keeps other operations about the same thing ([`Asked::conflict`]) from beginning: it is not settled, and
+    /// not one that nothing happened to and nobody works on.
+    #[must_use]
+    pub fn holds_conflict(&self) -> bool {
+        let idle = self.state() == State::Ready && self.progress.due.is_none();
+        !self.state().is_final() && !idle
     }
 
     /// What is known over all attempts on record: the join, never the last.

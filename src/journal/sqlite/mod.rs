@@ -54,76 +54,33 @@
 //! ```
 
 mod codec;
+mod config;
+mod error;
+mod meta;
 mod open;
+mod owners;
 mod schema;
 mod store;
 mod writer;
 
-pub use open::{OpenError, WhyNot};
+pub use config::SqliteConfig;
+pub use error::{OpenError, WhyNot};
 
-use super::{BoxFuture, Claim, Durability, Filter, Journal, JournalError, Lookup, Record};
-use crate::error::InvalidConfig;
+use super::{
+    BoxFuture, Claim, Durability, Enlisted, Filter, Journal, JournalError, Liveness, Lookup,
+    OwnerId, Record,
+};
+use owners::Owners;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use writer::{Reply, Work, Writer};
-
-/// How a file is opened. Plain data; checked by [`SqliteJournal::open_with`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SqliteConfig {
-    /// The file.
-    pub path: PathBuf,
-    /// How long to wait for the write lock of another process.
-    pub busy_timeout: Duration,
-    /// How many calls may wait for their commit; more wait before they are taken.
-    pub queue: usize,
-    /// How many calls share one commit at most.
-    pub batch: usize,
-}
-
-impl SqliteConfig {
-    /// The default settings for a file.
-    #[must_use]
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            // Longer than any commit of another process on a healthy disk, shorter than people wait.
-            busy_timeout: Duration::from_secs(5),
-            // Some tenths of a second of work at the budgeted 20,000 operations a second.
-            queue: 4_096,
-            // A commit of this many took below 20 ms on the machine that the budgets were measured on.
-            batch: 256,
-        }
-    }
-
-    fn check(&self) -> Result<(), InvalidConfig> {
-        // What fits SQLite's milliseconds by far, and nobody means to wait longer for a lock.
-        const LONGEST: Duration = Duration::from_secs(3_600);
-        // A semaphore of tokio counts so far.
-        const MOST: usize = usize::MAX >> 3;
-        if self.busy_timeout > LONGEST {
-            return Err(InvalidConfig::new(
-                "busy_timeout",
-                format!("is {:?}: at most an hour; 5 s is usual", self.busy_timeout),
-            ));
-        }
-        for (field, count) in [("queue", self.queue), ("batch", self.batch)] {
-            if count == 0 || count > MOST {
-                return Err(InvalidConfig::new(
-                    field,
-                    format!("is {count}: at least 1 call must fit; some hundreds are usual"),
-                ));
-            }
-        }
-        Ok(())
-    }
-}
 
 /// See the [module](self). Clones share the connection and the queue.
 #[derive(Clone)]
 pub struct SqliteJournal {
     path: Arc<Path>,
+    owners: Arc<Owners>,
     writer: Arc<Writer>,
 }
 
@@ -153,10 +110,11 @@ impl SqliteJournal {
     /// # Errors
     /// The same, and [`WhyNot::Setting`] for a setting that cannot work.
     pub fn open_with(config: &SqliteConfig) -> Result<Self, OpenError> {
-        let (connection, path) = open::open(config)?;
+        let opened = open::open(config)?;
         Ok(Self {
-            path: Arc::from(path),
-            writer: Arc::new(Writer::new(connection, config.queue, config.batch)),
+            owners: Arc::new(opened.owners),
+            path: Arc::from(opened.path),
+            writer: Arc::new(Writer::new(opened.connection, config.queue, config.batch)),
         })
     }
 
@@ -228,5 +186,16 @@ impl Journal for SqliteJournal {
                 _ => Err(mixed_up()),
             }
         })
+    }
+
+    fn enlist(&self, owner: OwnerId) -> Result<Option<Enlisted>, JournalError> {
+        match self.owners.enlist(owner) {
+            Ok(held) => Ok(Some(Box::new(held))),
+            Err(error) => Err(JournalError::unavailable(error)),
+        }
+    }
+
+    fn liveness(&self, owner: OwnerId) -> BoxFuture<'_, Liveness> {
+        Box::pin(async move { self.owners.liveness(owner) })
     }
 }

@@ -278,7 +278,7 @@ mod tests {
 
     fn writer(places: usize) -> Arc<Writer> {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(schema::CREATE).unwrap();
+        schema::migrate(&connection, 0).unwrap();
         Arc::new(Writer::new(connection, places, 8))
     }
 
@@ -370,8 +370,8 @@ mod tests {
     async fn a_full_disk_is_an_error_that_says_so_and_the_journal_works_once_there_is_room() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("full.journal");
-        let (connection, _) = open::open(&SqliteConfig::new(path)).unwrap();
-        let writer = Arc::new(Writer::new(connection, 16, 8));
+        let opened = open::open(&SqliteConfig::new(path)).unwrap();
+        let writer = Arc::new(Writer::new(opened.connection, 16, 8));
         leave_room_for(&writer, 8);
         let full = writer.submit(claim(1, 1 << 20)).await.unwrap_err();
         assert!(full.to_string().contains("make room"), "{full}");
