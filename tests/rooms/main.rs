@@ -9,6 +9,8 @@ mod hooks;
 mod house;
 mod idempotency;
 mod journal_down;
+#[cfg(feature = "sqlite")]
+mod os_locks;
 mod owners;
 mod probe;
 mod rate_limit;
