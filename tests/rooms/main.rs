@@ -4,6 +4,7 @@
 mod attempt;
 mod cache;
 mod collect;
+mod contended;
 mod faulty;
 mod hooks;
 mod house;
