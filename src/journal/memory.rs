@@ -1,7 +1,9 @@
 //! A journal in memory: for tests and simulations, and for those who accept by name that a crash forgets.
 
 use super::{
-    BoxFuture, Claim, Durability, Filter, Journal, JournalError, Lookup, Progress, Record,
+    BoxFuture, Claim, Durability, Filter, Journal, JournalError, Keep, Lookup, Progress, Purge,
+    Purged, Record,
+    forget::{Fate, Forgotten, fate},
 };
 use crate::clock::Timestamp;
 use crate::context::{OperationId, OperationKey, Tenant};
@@ -19,6 +21,7 @@ struct Shelves {
     by_key: HashMap<KeyOf, OperationId>,
     by_conflict: HashMap<ConflictOf, OperationId>,
     by_due: BTreeSet<(Timestamp, OperationId)>,
+    forgotten: Forgotten,
 }
 
 /// See the module. Clones share the same records, so a simulated restart may open "the same journal" again.
@@ -97,6 +100,9 @@ impl Shelves {
         if let Some(existing) = self.by_key.get(&key).and_then(|id| self.records.get(id)) {
             return Ok(Claim::Existing(existing.clone()));
         }
+        if !self.forgotten.takes(&record.asked) {
+            return Ok(Claim::Expired);
+        }
         let conflict = conflict_of(record);
         if let Some(other) = conflict
             .as_ref()
@@ -151,6 +157,28 @@ impl Shelves {
         }
         replace(current, next);
         Ok(())
+    }
+
+    fn purge(&mut self, before: Timestamp, keep: Keep) -> Purged {
+        let mut purged = Purged::default();
+        let (by_key, forgotten) = (&mut self.by_key, &mut self.forgotten);
+        // What is over is neither due nor in anybody's way.
+        self.records
+            .retain(|_, record| match fate(record, before, keep) {
+                Fate::Stays => true,
+                Fate::Tombstone(left) => {
+                    *record = left;
+                    purged.tombstones += 1;
+                    true
+                }
+                Fate::Deleted => {
+                    forgotten.delete(record);
+                    by_key.remove(&key_of(record));
+                    purged.deleted += 1;
+                    false
+                }
+            });
+        purged
     }
 
     fn list(&self, filter: &Filter) -> Vec<Record> {
@@ -224,5 +252,12 @@ impl Journal for MemoryJournal {
     fn list<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<Record>, JournalError>> {
         let listed = self.lock().list(filter);
         Box::pin(ready(Ok(listed)))
+    }
+}
+
+impl Purge for MemoryJournal {
+    fn purge(&self, before: Timestamp, keep: Keep) -> BoxFuture<'_, Result<Purged, JournalError>> {
+        let purged = self.lock().purge(before, keep);
+        Box::pin(ready(Ok(purged)))
     }
 }

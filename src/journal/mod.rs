@@ -10,6 +10,7 @@
 
 mod book;
 pub mod conformance;
+mod forget;
 mod may_send;
 mod memory;
 mod moment;
@@ -21,6 +22,7 @@ pub mod sqlite;
 
 pub(crate) use book::Entered;
 pub use book::{Book, BookConfig, Live, Told, told_of};
+pub use forget::{Keep, Purge, Purged};
 pub use may_send::{Withheld, may_send};
 pub use memory::MemoryJournal;
 pub use moment::{Moment, Watch};

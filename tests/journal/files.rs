@@ -27,7 +27,10 @@ async fn only_its_owner_can_read_the_file_and_what_lies_beside_it() {
         assert_eq!(mode, wanted, "{:?}", entry.path());
         seen += 1;
     }
-    assert_eq!(seen, 4, "the file, its log and its index, its owners");
+    assert_eq!(
+        seen, 6,
+        "the file, its log and its index, its owners, its mirror and the lock of that"
+    );
 }
 
 #[test]

@@ -110,7 +110,8 @@ async fn a_claim_whose_caller_left_is_done_all_the_same() {
     let journal = unwrap(SqliteJournal::open(&path));
     for id in 0..20 {
         let record = record(id, &format!("key-{id}"), 100);
-        assert!(poll_once(journal.claim(&record)).is_pending());
+        // Polled once and dropped: whether the disk was that quick does not matter.
+        let _ = poll_once(journal.claim(&record));
         let found = unwrap(journal.get(Lookup::Id(record.id())).await);
         assert_eq!(found, Some(record));
     }

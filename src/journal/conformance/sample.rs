@@ -140,6 +140,7 @@ pub(super) fn odd_progress(state: State, version: u64) -> Progress {
         checks: u32::MAX,
         acknowledged: true,
         contradicted: true,
+        purged: Some(Timestamp::NEVER),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One operation on record: what was asked, what was tried, what is known. Pure: no clock, no I/O.
 
+mod gap;
+
 use super::moment::Moment;
 use crate::clock::Timestamp;
 use crate::context::{Context, OperationId, OperationKey, Priority, Tenant};
@@ -325,6 +327,12 @@ pub struct Progress {
     pub acknowledged: bool,
     /// Proof of effect arrived for a record that says otherwise.
     pub contradicted: bool,
+    /// What it held is gone: it is the tombstone of an operation that ended then.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub purged: Option<Timestamp>,
 }
 
 /// An operation.
@@ -379,6 +387,7 @@ impl Record {
                 checks: 0,
                 acknowledged: false,
                 contradicted: false,
+                purged: None,
             },
             asked: Arc::new(asked),
             answer: None,
@@ -429,6 +438,34 @@ impl Record {
     pub fn holds_conflict(&self) -> bool {
         let idle = self.state() == State::Ready && self.progress.due.is_none();
         !self.state().is_final() && !idle
+    }
+
+    /// When it became final; `None` while it is not.
+    #[must_use]
+    pub fn ended(&self) -> Option<Timestamp> {
+        if !self.state().is_final() {
+            return None;
+        }
+        let last = self.progress.history.last().map(|step| step.at);
+        Some(self.progress.purged.or(last).unwrap_or(self.asked.at))
+    }
+
+    /// Whether it is a tombstone: it knows its key and how it ended, and neither what was asked nor what was answered.
+    #[must_use]
+    pub const fn is_tombstone(&self) -> bool {
+        self.progress.purged.is_some()
+    }
+
+    /// The latest time that something on it happened at.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        let steps = self.progress.history.iter().map(|step| step.at);
+        let sends = self.progress.attempts.iter().map(|attempt| {
+            attempt
+                .ended
+                .map_or(attempt.started, |ended| ended.at.max(attempt.started))
+        });
+        steps.chain(sends).fold(self.asked.at, Timestamp::max)
     }
 
     /// What is known over all attempts on record: the join, never the last.
@@ -487,6 +524,12 @@ impl Record {
             .map_or(self.asked.at, |step| step.at)
     }
 
+    /// The number of the next attempt.
+    fn next_number(&self) -> u32 {
+        let numbers = self.progress.attempts.iter().map(|attempt| attempt.number);
+        numbers.max().map_or(1, |last| last.saturating_add(1))
+    }
+
     /// Moves to `next` and writes the step into the audit trail.
     ///
     /// # Errors
@@ -527,13 +570,7 @@ impl Record {
         if self.progress.state != State::Sending {
             self.step(State::Sending, at, "an attempt begins", "gate")?;
         }
-        let number = self
-            .progress
-            .attempts
-            .iter()
-            .map(|attempt| attempt.number)
-            .max()
-            .map_or(1, |last| last.saturating_add(1));
+        let number = self.next_number();
         self.progress.attempts.push(Attempt {
             number,
             owner,

@@ -70,6 +70,8 @@ pub(super) struct ChangingRow {
     pub(super) due: Option<i64>,
     /// See [`Record::holds_conflict`].
     pub(super) holds: bool,
+    /// See [`Record::latest`].
+    pub(super) latest: u64,
     pub(super) progress: String,
     pub(super) answer: Option<AnswerRow>,
 }
@@ -137,6 +139,7 @@ pub(super) fn changing_row(record: &Record) -> Result<ChangingRow, Unfit> {
         lease_until: sortable(progress.lease_until),
         due: progress.due.map(sortable),
         holds: record.holds_conflict(),
+        latest: record.latest().as_millis(),
         progress: json("progress", progress)?,
         answer,
     })

@@ -107,6 +107,17 @@ impl WhyNot {
     pub(super) fn failed(source: impl Into<BoxError>) -> Self {
         Self::Failed(Arc::from(source.into()))
     }
+
+    /// An error of SQLite or of the system, as what it is.
+    pub(super) fn of(source: BoxError) -> Self {
+        match source.downcast::<rusqlite::Error>() {
+            Ok(error) => Self::from(*error),
+            Err(source) => match source.downcast::<io::Error>() {
+                Ok(error) => Self::from(*error),
+                Err(source) => Self::failed(source),
+            },
+        }
+    }
 }
 
 impl From<rusqlite::Error> for WhyNot {

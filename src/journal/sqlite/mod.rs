@@ -53,27 +53,37 @@
 //! # }
 //! ```
 
+mod adopt;
+mod beside;
 mod codec;
 mod config;
 mod error;
+mod identity;
+mod keeper;
 mod meta;
 mod open;
 mod owners;
+mod purge;
 mod schema;
 mod store;
 mod writer;
 
+pub use adopt::{Adopted, Adoption, PastAdoption};
 pub use config::SqliteConfig;
 pub use error::{OpenError, WhyNot};
+pub use identity::{Doubt, Quarantine};
 
 use super::{
-    BoxFuture, Claim, Durability, Enlisted, Filter, Journal, JournalError, Liveness, Lookup,
-    OwnerId, Record,
+    BoxFuture, Claim, Durability, Enlisted, Filter, Journal, JournalError, Keep, Liveness, Lookup,
+    OwnerId, Purge, Purged, Record,
 };
+use crate::clock::Timestamp;
 use owners::Owners;
+use purge::Part;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use writer::{Reply, Work, Writer};
 
 /// See the [module](self). Clones share the connection and the queue.
@@ -81,6 +91,7 @@ use writer::{Reply, Work, Writer};
 pub struct SqliteJournal {
     path: Arc<Path>,
     owners: Arc<Owners>,
+    busy_timeout: Duration,
     writer: Arc<Writer>,
 }
 
@@ -114,7 +125,10 @@ impl SqliteJournal {
         Ok(Self {
             owners: Arc::new(opened.owners),
             path: Arc::from(opened.path),
-            writer: Arc::new(Writer::new(opened.connection, config.queue, config.batch)),
+            busy_timeout: config.busy_timeout,
+            writer: Arc::new(
+                Writer::new(opened.connection, config.queue, config.batch).kept(opened.keeper),
+            ),
         })
     }
 
@@ -128,6 +142,41 @@ impl SqliteJournal {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.writer.commits()
+    }
+
+    /// Why the file takes no changes, while it does not: it may have missed something. Reading goes on.
+    #[must_use]
+    pub fn quarantine(&self) -> Option<Arc<Quarantine>> {
+        self.writer.keeper()?.quarantine()
+    }
+
+    /// Takes a file into use that may have missed something, on a person's word, in one transaction. What is not settled
+    /// is in doubt then, and due; keys that may have been used unseen are refused; who said so is on record. Stop
+    /// whatever else uses the file first.
+    ///
+    /// Once it is polled, it runs to its end.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`] when nothing is to be adopted, or the file or what lies beside it cannot be written.
+    pub async fn adopt(
+        &self,
+        adoption: &Adoption,
+        now: Timestamp,
+    ) -> Result<Adopted, JournalError> {
+        let (adoption, limit) = (adoption.clone(), self.busy_timeout);
+        let adopt = move |db: &_, keeper: &_| adopt::adopt(db, keeper, &adoption, now, limit);
+        self.writer.alone(adopt).await
+    }
+
+    /// Every adoption of this file, first to last.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`] when the file cannot be read.
+    pub async fn adoptions(&self) -> Result<Vec<PastAdoption>, JournalError> {
+        match self.writer.submit(Work::Adoptions).await? {
+            Reply::Adoptions(past) => Ok(past),
+            _ => Err(mixed_up()),
+        }
     }
 
     async fn find(&self, work: Work) -> Result<Option<Record>, JournalError> {
@@ -197,5 +246,34 @@ impl Journal for SqliteJournal {
 
     fn liveness(&self, owner: OwnerId) -> BoxFuture<'_, Liveness> {
         Box::pin(async move { self.owners.liveness(owner) })
+    }
+
+    fn high_water(&self) -> Option<Timestamp> {
+        self.writer.keeper()?.at_open()
+    }
+}
+
+impl Purge for SqliteJournal {
+    fn purge(&self, before: Timestamp, keep: Keep) -> BoxFuture<'_, Result<Purged, JournalError>> {
+        Box::pin(async move {
+            let mut all = Purged::default();
+            let mut next = Some(i64::MIN);
+            while let Some(after) = next {
+                let part = Part {
+                    after,
+                    before,
+                    keep,
+                };
+                let Reply::Purged(purged, following) =
+                    self.writer.submit(Work::Purge(part)).await?
+                else {
+                    return Err(mixed_up());
+                };
+                all.tombstones += purged.tombstones;
+                all.deleted += purged.deleted;
+                next = following;
+            }
+            Ok(all)
+        })
     }
 }

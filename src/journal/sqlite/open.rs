@@ -2,7 +2,9 @@
 //! durability that was not read back.
 
 use super::SqliteConfig;
+use super::beside::Neighbours;
 use super::error::{OpenError, WhyNot};
+use super::keeper::Keeper;
 use super::owners::Owners;
 use super::schema::{self, APPLICATION_ID, VERSION};
 use super::{meta, store};
@@ -22,6 +24,7 @@ pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) path: PathBuf,
     pub(super) owners: Owners,
+    pub(super) keeper: Keeper,
 }
 
 /// Opens or makes the file that `config` names.
@@ -34,16 +37,17 @@ pub(super) fn open(config: &SqliteConfig) -> Result<Opened, OpenError> {
         .map_err(WhyNot::Setting)
         .and_then(|()| open_at(&path, config))
     {
-        Ok((connection, owners)) => Ok(Opened {
+        Ok((connection, keeper)) => Ok(Opened {
+            owners: Owners::beside(keeper.neighbours().journal()),
             connection,
             path,
-            owners,
+            keeper,
         }),
         Err(why) => Err(OpenError { path, why }),
     }
 }
 
-fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Owners), WhyNot> {
+fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Keeper), WhyNot> {
     if path.is_dir() {
         return Err(WhyNot::NoFile);
     }
@@ -58,11 +62,17 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Owners), W
         return Err(WhyNot::ReadOnly);
     }
     make_durable(&connection)?;
-    bring_up_to_date(&connection, config)?;
     // SQLite follows links as well: whatever lies beside the file lies beside the same file for everybody.
-    let owners = Owners::beside(&std::fs::canonicalize(path)?);
-    owners.sweep(&store::working(&connection)?);
-    Ok((connection, owners))
+    let neighbours = Neighbours::of(std::fs::canonicalize(path)?);
+    let locked = neighbours.lock(config.busy_timeout)?;
+    let locked = locked.ok_or(WhyNot::Locked)?;
+    bring_up_to_date(&connection, config)?;
+    let keeper = Keeper::start(neighbours, &connection, &locked).map_err(WhyNot::of)?;
+    if keeper.quarantine().is_none() {
+        let owners = Owners::beside(keeper.neighbours().journal());
+        owners.sweep(&store::working(&connection)?);
+    }
+    Ok((connection, keeper))
 }
 
 /// SQLite takes a file that is too short for a header for an empty one, and would write over it.

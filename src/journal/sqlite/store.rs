@@ -1,7 +1,10 @@
 //! The four things a journal does, as SQL on one connection; no transaction of their own.
 
 use super::codec::{self, COLUMNS, ChangingRow, NewRow, Unfit, id_bytes};
+use super::meta;
+use crate::clock::Timestamp;
 use crate::context::{OperationId, OperationKey, Tenant};
+use crate::journal::forget::Forgotten;
 use crate::journal::{Asked, Claim, Filter, JournalError, OwnerId, Record, State};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, params};
 use std::collections::BTreeSet;
@@ -76,13 +79,15 @@ const HOLDS: &str =
     "state NOT IN ('completed', 'rejected') AND NOT (state = 'ready' AND due IS NULL)";
 
 pub(super) fn claim(db: &Connection, row: &NewRow) -> Told<Claim> {
+    let takes = forgotten(db)?.takes(&row.asked);
     // Nothing but the write lock keeps two operations about one thing apart, so who else is there is asked first.
-    let refused = match row.asked.conflict {
-        Some(_) => standing_against(db, row)?,
-        None => None,
-    };
-    if let Some(refused) = refused {
-        return Ok(Ok(refused));
+    if row.asked.conflict.is_some() || !takes {
+        match standing_against(db, row)? {
+            Some(existing @ Claim::Existing(_)) => return Ok(Ok(existing)),
+            _ if !takes => return Ok(Ok(Claim::Expired)),
+            Some(refused) => return Ok(Ok(refused)),
+            None => {}
+        }
     }
     if insert(db, row)? {
         return Ok(Ok(Claim::Claimed));
@@ -94,6 +99,11 @@ pub(super) fn claim(db: &Connection, row: &NewRow) -> Told<Claim> {
         Some(other) => Ok(Err(JournalError::Conflict(Box::new(other)))),
         None => Err(Failure::Unexplained(row.asked.id)),
     }
+}
+
+/// Which keys that are not on record are not taken.
+pub(super) fn forgotten(db: &Connection) -> rusqlite::Result<Forgotten> {
+    Ok(meta::json(db, meta::FORGOTTEN)?.unwrap_or_default())
 }
 
 fn standing_against(db: &Connection, row: &NewRow) -> Result<Option<Claim>, Failure> {
@@ -229,6 +239,23 @@ fn one(db: &Connection, condition: &str, params: impl Params) -> Result<Option<R
         .query_row(params, |row| Ok(codec::decode(row)))
         .optional()?;
     found.transpose()
+}
+
+/// The record in a row of the table.
+pub(super) fn by_row(db: &Connection, row: i64) -> Result<Option<Record>, Failure> {
+    one(db, "rowid = ?1", params![row])
+}
+
+/// When the newest row was asked for.
+pub(super) fn last_asked(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let at: Option<i64> = db
+        .query_row(
+            "SELECT asked_at FROM operation ORDER BY rowid DESC LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(at.map(|at| Timestamp::from_millis(at.cast_unsigned())))
 }
 
 /// Who has operations in hand. All of these are due: their leases end.
