@@ -3,15 +3,17 @@
 
 use crate::sample::unwrap;
 use std::sync::Arc;
-use tower_sturdy::journal::conformance::check;
+use tower_sturdy::clock::Timestamp;
+use tower_sturdy::journal::conformance::{check, check_purge};
 use tower_sturdy::journal::{
-    BoxFuture, Claim, Durability, Filter, Journal, JournalError, Lookup, MemoryJournal, Record,
-    State,
+    BoxFuture, Claim, Durability, Filter, Journal, JournalError, Keep, Lookup, MemoryJournal,
+    Purge, Purged, Record, State,
 };
 
 #[tokio::test]
 async fn the_journal_in_memory_keeps_the_laws() {
     unwrap(check(async || MemoryJournal::new()).await);
+    unwrap(check_purge(async || MemoryJournal::new()).await);
 }
 
 #[cfg(feature = "sqlite")]
@@ -29,7 +31,8 @@ mod sqlite {
                 directory.path().join(format!("{number}.journal")),
             ))
         };
-        unwrap(check(make).await);
+        unwrap(check(&make).await);
+        unwrap(check_purge(&make).await);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,6 +57,9 @@ enum Fault {
     ChangesTheAsked,
     BeginsAgainBesideAnother,
     HoldsWhatNobodyWorksOn,
+    TakesWhatItForgot,
+    PurgesTooSoon,
+    PurgesNothing,
 }
 
 #[derive(Debug)]
@@ -87,6 +93,7 @@ impl Journal for Faulty {
             let claim = self.0.claim(&record).await?;
             Ok(match (self.1, claim) {
                 (Fault::GrantsEveryClaim, _) => Claim::Claimed,
+                (Fault::TakesWhatItForgot, Claim::Expired) => Claim::Claimed,
                 (_, claim) => claim,
             })
         })
@@ -163,6 +170,34 @@ async fn every_broken_journal_is_told_which_law_it_breaks() {
         (Fault::ListsEverything, "a_listing_keeps_to_its_filter"),
     ] {
         let broken = check(async || Faulty(MemoryJournal::new(), fault))
+            .await
+            .expect_err("a broken journal passed");
+        assert_eq!(broken.law(), law, "{fault:?}: {broken}");
+    }
+}
+
+impl Purge for Faulty {
+    fn purge(&self, before: Timestamp, keep: Keep) -> BoxFuture<'_, Result<Purged, JournalError>> {
+        let second = std::time::Duration::from_secs(1);
+        match self.1 {
+            Fault::PurgesTooSoon => self.0.purge(before.plus(second), keep),
+            Fault::PurgesNothing => self.0.purge(Timestamp::default(), keep),
+            _ => self.0.purge(before, keep),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_journal_that_forgets_wrongly_is_told_which_law_it_breaks() {
+    for (fault, law) in [
+        (
+            Fault::TakesWhatItForgot,
+            "a_deleted_key_is_never_taken_as_new",
+        ),
+        (Fault::PurgesTooSoon, "only_what_is_over_is_purged"),
+        (Fault::PurgesNothing, "only_what_is_over_is_purged"),
+    ] {
+        let broken = check_purge(async || Faulty(MemoryJournal::new(), fault))
             .await
             .expect_err("a broken journal passed");
         assert_eq!(broken.law(), law, "{fault:?}: {broken}");

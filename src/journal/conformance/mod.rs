@@ -15,10 +15,11 @@
 mod claims;
 mod conflicts;
 mod listings;
+mod purges;
 mod sample;
 mod steps;
 
-use super::{Claim, Journal, Record};
+use super::{Claim, Journal, Purge, Record};
 use std::fmt;
 use std::sync::Arc;
 
@@ -133,19 +134,37 @@ fn in_words(claim: &Claim) -> String {
     }
 }
 
+/// Runs each of these laws on a fresh journal.
+macro_rules! laws {
+    ($make:ident: $($room:ident::$law:ident),* $(,)?) => {$(
+        $room::$law(Arc::new($make().await))
+            .await
+            .map_err(|why| Broken { what: "journal", law: stringify!($law), why })?;
+    )*};
+}
+
+/// Runs every law of a journal that forgets ([`Purge`]), as [`check`] does. The laws of journals are not among them.
+///
+/// # Errors
+/// The first law that is broken.
+pub async fn check_purge<J: Purge, F: AsyncFn() -> J>(make: F) -> Result<(), Broken> {
+    laws!(
+        make:
+        purges::only_what_is_over_is_purged,
+        purges::a_tombstone_answers_for_its_key_and_holds_nothing_else,
+        purges::a_deleted_key_is_never_taken_as_new,
+        purges::a_purge_of_many_leaves_none,
+    );
+    Ok(())
+}
+
 /// Runs every law on a fresh, empty journal each. Must be awaited inside a tokio runtime: some laws use tasks.
 ///
 /// # Errors
 /// The first law that is broken.
 pub async fn check<J: Journal, F: AsyncFn() -> J>(make: F) -> Result<(), Broken> {
-    macro_rules! laws {
-        ($($room:ident::$law:ident),* $(,)?) => {$(
-            $room::$law(Arc::new(make().await))
-                .await
-                .map_err(|why| Broken { what: "journal", law: stringify!($law), why })?;
-        )*};
-    }
     laws!(
+        make:
         claims::what_is_not_on_record_is_not_found,
         claims::a_claim_is_read_back_whole,
         claims::an_existing_key_is_returned_whole_and_kept,
