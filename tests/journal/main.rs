@@ -12,6 +12,8 @@ mod model;
 mod owners;
 #[cfg(feature = "sqlite")]
 mod place;
+#[cfg(feature = "sqlite")]
+mod quarantine;
 mod sample;
 #[cfg(feature = "sqlite")]
 mod sqlite;
