@@ -16,5 +16,7 @@ mod owners;
 mod probe;
 mod rate_limit;
 mod reconcile;
+#[cfg(feature = "sqlite")]
+mod restored;
 mod retry;
 mod stack;
