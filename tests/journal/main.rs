@@ -5,6 +5,8 @@ mod conformance;
 #[cfg(feature = "sqlite")]
 mod crash;
 #[cfg(feature = "sqlite")]
+mod damaged;
+#[cfg(feature = "sqlite")]
 mod files;
 #[cfg(feature = "sqlite")]
 mod model;

@@ -38,6 +38,8 @@ pub enum WhyNot {
         /// The one that the settings name.
         wanted: String,
     },
+    /// The file is a journal and cannot be read as a whole.
+    Damaged(String),
     /// Another process holds the file locked.
     Locked,
     /// The file system or the build of SQLite does not give what durability needs.
@@ -80,6 +82,10 @@ impl fmt::Display for OpenError {
             WhyNot::Environment { found, wanted } => write!(
                 f,
                 "it belongs to the environment {found:?}, and the settings say {wanted:?}; name the file of {wanted:?}, or correct `environment`"
+            ),
+            WhyNot::Damaged(how) => write!(
+                f,
+                "it is damaged ({how}); nothing was changed; copy it aside with all files beside it, then restore a backup and adopt it with `sturdy journal adopt`"
             ),
             WhyNot::Locked => f.write_str(
                 "another process holds it locked; end that process (a backup, an open SQLite shell), or wait and try again",
@@ -127,6 +133,7 @@ impl From<rusqlite::Error> for WhyNot {
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
                 Self::ReadOnly
             }
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged(error.to_string()),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
             _ => Self::failed(error),
         }

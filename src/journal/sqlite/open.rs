@@ -58,6 +58,7 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Keeper), W
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(config.busy_timeout)?;
     recognise(&connection)?;
+    not_cut_off(&connection, path)?;
     if connection.is_readonly("main")? {
         return Err(WhyNot::ReadOnly);
     }
@@ -82,6 +83,24 @@ fn not_a_stub(path: &Path) -> Result<(), WhyNot> {
         1..512 => Err(WhyNot::Foreign("no SQLite database".to_owned())),
         _ => Ok(()),
     }
+}
+
+/// SQLite notices that a file lost its end only when it looks for something there. A file with a log may be shorter than
+/// it says: the rest is in the log.
+fn not_cut_off(connection: &Connection, path: &Path) -> Result<(), WhyNot> {
+    let log = std::fs::metadata(super::beside::named(path, "-wal"));
+    if log.is_ok_and(|log| log.len() > 0) {
+        return Ok(());
+    }
+    let read = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let says = read("page_count")? * read("page_size")?;
+    let length = std::fs::metadata(path)?.len();
+    if says.cast_unsigned() > length {
+        return Err(WhyNot::Damaged(format!(
+            "it has {length} bytes and says that it has {says}"
+        )));
+    }
+    Ok(())
 }
 
 /// Makes an empty file that only its owner may read, unless there is one. SQLite gives the files that it keeps beside
@@ -149,6 +168,8 @@ fn make_durable(connection: &Connection) -> Result<(), WhyNot> {
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 4_000, |_| Ok(()))?;
     // After a burst the log shrinks back to this at a checkpoint: 64 MiB, four times where checkpoints begin.
     connection.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))?;
+    // A damaged page is told, where SQLite can see it, instead of being used.
+    connection.pragma_update(None, "cell_size_check", true)?;
     // Names in the file's schema are never run as code, whoever wrote it.
     connection.pragma_update(None, "trusted_schema", false)?;
     // The SQL of this module: a dozen statements, and a few more for the filters of listings.
