@@ -103,7 +103,7 @@ impl Quarantine {
         let message = format!(
             "the journal {file} is in quarantine: {why}. It takes no operations and nothing is sent, until a person says \
              since when it may have missed something: stop whatever else uses it, run `sturdy journal adopt {file} \
-             --missed-since TIME`, and start again.{known}"
+             --missed-since TIME` (or `--nothing-missed`, if all that used it was stopped before it was moved).{known}"
         );
         Self {
             doubt,

@@ -2,30 +2,59 @@
 //!
 //! # What it promises
 //! - `claim` and `step` resolve after the commit that holds them was synced. Claims are exclusive between all handles
-//!   and processes on the file: every change runs in an IMMEDIATE transaction, and unique indexes decide.
+//!   and processes on the file: every change runs in an IMMEDIATE transaction, under the file's one write lock.
 //! - Calls that wait at the same time share one commit (group commit), so the rate under load is not bound by the disk's
 //!   sync time. One call's failure is not another's, unless the disk failed the commit that they share.
 //! - The queue is bounded; when it is full, callers wait. The journal has no thread: work runs on the blocking pool of
 //!   the runtime that calls it, and ends with the queue. A panic or a runtime that goes away leaves nobody waiting.
+//! - Whether an owner is dead is asked of the operating system, not of a clock: each holds a lock until its process ends.
+//! - A file that may not be the journal that it was is in quarantine: it can be read, and takes no changes until a person
+//!   says since when it may have missed something ([`SqliteJournal::adopt`]).
+//! - A used key is never taken as new, also after a purge and after an adoption ([`Claim::Expired`]).
 //!
 //! # What it does not do
-//! It does not work on a network file system (WAL needs shared memory), does not encrypt, and deletes nothing. It cannot
-//! know that the file was replaced by an older copy.
+//! It does not work on a network file system (WAL needs shared memory, owners need locks), and does not encrypt. SQLite
+//! keeps no checksums: a damaged page is told where its form is broken, a flipped bit inside a value is not. A snapshot
+//! of the whole machine that is put back brings the mirror back too: adopt the file then, though it is not in quarantine.
+//! A purge frees pages for later operations and does not overwrite them.
 //!
 //! # The file
 //! | setting | value | why |
 //! |---|---|---|
-//! | `application_id`, `user_version` | `0x73746479` ("stdy"), 1 | a foreign or newer file is refused before anything is written |
+//! | `application_id`, `user_version` | `0x73746479` ("stdy"), 2 | a foreign or newer file is refused before anything is written; an older one is brought up to date in one transaction |
 //! | `journal_mode` | WAL, read back on open | one sync per commit; a reader stops no writer |
 //! | `synchronous` | 2 (FULL), read back on open | with NORMAL a power loss would take back acknowledged commits |
 //! | `fullfsync`, `checkpoint_fullfsync` | on | macOS reaches the disk only so; without effect elsewhere |
 //! | `busy_timeout` | [`SqliteConfig::busy_timeout`] | another process may hold the write lock |
 //! | `wal_autocheckpoint` | 4000 pages | fewer checkpoints copy fewer pages; opening after a crash reads 16 MiB at most |
 //! | `journal_size_limit` | 64 MiB | the log shrinks after a burst |
+//! | `cell_size_check`, `trusted_schema` | on, off | a damaged page is told where it is read; names in the schema are never run |
 //!
-//! A new file can be read by its owner only (0600 on Unix), and SQLite keeps `-wal` and `-shm` beside it: back it up with
-//! `sqlite3 FILE ".backup COPY"`, not by copying one of the three. Points in time are milliseconds since the epoch;
-//! `owner` is the owner's 64 bits as a signed number.
+//! What lies beside it, readable by its owner only (0600, the directory 0700 on Unix):
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `-wal`, `-shm` | SQLite's log and its index; a part of the journal until it is closed |
+//! | `-incarnation` | the mirror: the journal's random name, how often it was raised, the file's inode. Raised with each opening for writing and each minute of writing, in the file first and here next |
+//! | `-lock` | held for milliseconds while the file is judged or raised |
+//! | `-owners/` | one file per process, locked while that lives; swept on open |
+//!
+//! Points in time are milliseconds since the epoch; `owner` is the owner's 64 bits as a signed number. The table `meta`
+//! holds what the file knows of itself, `adoption` who adopted it, when and why.
+//!
+//! # Backing up and restoring
+//! Back it up while it runs with `sqlite3 FILE ".backup COPY"`, not by copying one of the files, and leave out what lies
+//! beside it. To restore: stop the service, put the copy in the place of the file, remove `-wal` and `-shm`, and leave
+//! `-incarnation` as it is. The file then opens in quarantine, and `sturdy journal adopt FILE --missed-since TIME`, with
+//! the time of the backup, takes it into use: whatever is not settled is in doubt, for it may have been sent since; keys
+//! made before the adoption that are not on record are refused, and so are keys that do not say when they were made, for a
+//! day ([`Adoption::refuse_undated_for`]). A file that was moved as a whole while nothing ran has missed nothing:
+//! `--nothing-missed`.
+//!
+//! # Purging
+//! [`Purge::purge`] forgets what ended before a time, is acknowledged, and has no check due, some hundred rows at a time,
+//! beside a running service. [`Keep::Tombstones`] keeps key, fingerprint, state, id and times; [`Keep::Nothing`] deletes
+//! the rows and remembers when the newest of their keys was made.
 //!
 //! # Cancel safety
 //! A future that is dropped before its job has a place in the queue did nothing; dropped later, the job is done whole.
