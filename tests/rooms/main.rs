@@ -14,6 +14,7 @@ mod journal_down;
 mod os_locks;
 mod owners;
 mod probe;
+mod purged;
 mod rate_limit;
 mod reconcile;
 #[cfg(feature = "sqlite")]

@@ -3,6 +3,7 @@
 use super::hooks::Planned;
 use super::house::{Does, House, KEYED, Plan, kind, pay, seconds, upstream};
 use super::probe::Counts;
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tower::ServiceExt;
@@ -96,6 +97,11 @@ async fn a_restored_backup_never_pays_a_second_time() {
                 !matches!(told.kind(), Kind::OutcomeUnknown | Kind::Parked),
                 "{key}: {told}"
             );
+            if key != "a" {
+                assert_eq!(told.kind(), Kind::JournalUnavailable);
+                let why = told.source().map(ToString::to_string).unwrap_or_default();
+                assert!(why.contains("sturdy journal adopt"), "{told}: {why}");
+            }
         }
         tokio::time::sleep(seconds(3_000)).await;
         assert_eq!(wednesday.calls(), 0);

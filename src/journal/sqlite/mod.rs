@@ -15,7 +15,9 @@
 //! # What it does not do
 //! It does not work on a network file system (WAL needs shared memory, owners need locks), and does not encrypt. SQLite
 //! keeps no checksums: a damaged page is told where its form is broken, a flipped bit inside a value is not. A snapshot
-//! of the whole machine that is put back brings the mirror back too: adopt the file then, though it is not in quarantine.
+//! of the whole machine that is put back brings the mirror back too, and a copy that is put back in place within a minute
+//! of when it was made is not told apart: adopt the file then, though it is not in quarantine. A process of an older
+//! version must not go on using a file that was brought up to date.
 //! A purge frees pages for later operations and does not overwrite them.
 //!
 //! # The file
