@@ -76,6 +76,7 @@ fn replace(current: &mut Record, next: &Record) {
     let mut progress = Progress {
         attempts: Vec::new(),
         history: Vec::new(),
+        resolved: next.progress.resolved.clone(),
         ..next.progress
     };
     std::mem::swap(&mut progress.attempts, &mut current.progress.attempts);

@@ -20,17 +20,19 @@ pub mod shelf;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-pub(crate) use book::Entered;
 pub use book::{Book, BookConfig, Live, Told, told_of};
+pub(crate) use book::{Entered, NotMade};
 pub use forget::{Keep, Purge, Purged};
 pub use may_send::{Withheld, may_send};
 pub use memory::MemoryJournal;
 pub use moment::{Moment, Watch};
 pub use record::{
-    Asked, Attempt, Capability, Concurrent, Fingerprint, Liveness, OwnerId, Progress, Record,
-    State, StoredAnswer, StoredRequest,
+    Asked, Attempt, CannotResolve, Capability, Concurrent, Fingerprint, Liveness, OwnerId,
+    Progress, Record, State, StoredAnswer, StoredRequest,
 };
-pub use settle::{After, Next, Observation, Proof, SettleConfig, after_look, next};
+pub use settle::{
+    After, AfterTelling, Next, Observation, Proof, SettleConfig, after_look, after_telling, next,
+};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteJournal;
 

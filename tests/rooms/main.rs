@@ -13,6 +13,7 @@ mod journal_down;
 #[cfg(feature = "sqlite")]
 mod os_locks;
 mod owners;
+mod people;
 mod probe;
 mod purged;
 mod rate_limit;

@@ -3,8 +3,8 @@
 use crate::clock::Timestamp;
 use crate::context::{OperationId, OperationKey, Tenant};
 use crate::journal::record::{
-    Asked, Attempt, Capability, Concurrent, Ended, Fingerprint, OwnerId, Progress, Record, State,
-    StoredAnswer, StoredRequest, Transition,
+    Asked, Attempt, Capability, Concurrent, Ended, Fingerprint, OwnerId, Progress, Proven, Record,
+    Resolved, State, StoredAnswer, StoredRequest, Transition,
 };
 use crate::outcome::Outcome;
 use bytes::Bytes;
@@ -141,6 +141,14 @@ pub(super) fn odd_progress(state: State, version: u64) -> Progress {
         acknowledged: true,
         contradicted: true,
         purged: Some(Timestamp::NEVER),
+        resolved: Some(Resolved {
+            at: Timestamp::NEVER,
+            applied: true,
+            proven: Some(Proven {
+                at: Timestamp::from_millis(0),
+                evidence: ODD.into(),
+            }),
+        }),
     }
 }
 

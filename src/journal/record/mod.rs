@@ -1,6 +1,9 @@
 //! One operation on record: what was asked, what was tried, what is known. Pure: no clock, no I/O.
 
 mod gap;
+mod people;
+
+pub use people::{CannotResolve, Proven, Resolved, WHO_MAX, WHY_MAX};
 
 use super::moment::Moment;
 use crate::clock::Timestamp;
@@ -80,7 +83,11 @@ impl State {
             Self::Claimed => matches!(next, Self::Sending | Self::Ready | Self::Unknown),
             Self::Sending => !matches!(next, Self::Claimed | Self::Sending | Self::Parked),
             Self::Unknown => !matches!(next, Self::Claimed | Self::Unknown | Self::Ready),
-            Self::Ready => matches!(next, Self::Claimed | Self::Sending | Self::Parked),
+            // Only a person rejects what nobody works on.
+            Self::Ready => matches!(
+                next,
+                Self::Claimed | Self::Sending | Self::Parked | Self::Rejected
+            ),
             Self::Parked => matches!(next, Self::Completed | Self::Rejected | Self::Unknown),
             Self::Completed | Self::Rejected => false,
         }
@@ -325,7 +332,7 @@ pub struct Progress {
     pub checks: u32,
     /// Whether the hook for settled operations said done.
     pub acknowledged: bool,
-    /// Proof of effect arrived for a record that says otherwise.
+    /// The upstream proved otherwise than what the record says.
     pub contradicted: bool,
     /// What it held is gone: it is the tombstone of an operation that ended then.
     #[cfg_attr(
@@ -333,6 +340,12 @@ pub struct Progress {
         serde(default, skip_serializing_if = "Option::is_none")
     )]
     pub purged: Option<Timestamp>,
+    /// A person said how it ended.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub resolved: Option<Resolved>,
 }
 
 /// An operation.
@@ -388,6 +401,7 @@ impl Record {
                 acknowledged: false,
                 contradicted: false,
                 purged: None,
+                resolved: None,
             },
             asked: Arc::new(asked),
             answer: None,
@@ -584,7 +598,7 @@ impl Record {
     /// Adds the end of an attempt, whoever owns the record. Proof completes at once and a refusal that stands alone
     /// rejects at once; doubt and "nothing happened" are left to whoever works on the operation.
     ///
-    /// Returns whether proof of effect contradicts a final state that says otherwise.
+    /// Returns whether what is proven now contradicts a final state that says otherwise.
     pub fn end_attempt(
         &mut self,
         owner: OwnerId,
@@ -615,6 +629,7 @@ impl Record {
                     .is_err()
                 {
                     self.progress.contradicted = true;
+                    self.hear(at, None);
                     return true;
                 }
                 self.answer = answer;
@@ -629,7 +644,7 @@ impl Record {
                 self.answer = answer;
                 self.progress.due = Some(at);
             }
-            _ => {}
+            _ => return self.hear(at, answer),
         }
         false
     }
@@ -657,7 +672,10 @@ impl Record {
         let why = match (self.outcome(), self.state()) {
             (Outcome::Applied, state) if state != State::Completed => "a late answer proves it",
             (Outcome::Rejected, State::Sending | State::Unknown) => "a late answer refuses it",
-            _ => return true,
+            _ => {
+                self.hear(at, seen.answer.clone());
+                return true;
+            }
         };
         let proven = self.outcome() == Outcome::Applied;
         let next = if proven {
@@ -670,6 +688,7 @@ impl Record {
             self.progress.due = Some(at);
         } else {
             self.progress.contradicted |= proven;
+            self.hear(at, None);
         }
         true
     }
