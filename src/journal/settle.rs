@@ -126,7 +126,7 @@ pub fn next(record: &Record, now: Moment, owner: Liveness, config: &SettleConfig
     match progress.state {
         // Looking and telling the local record take turns: one that never succeeds must not keep the other from it.
         State::Completed | State::Rejected
-            if watched && (progress.acknowledged || progress.checks % 2 == 0) =>
+            if watched && (progress.acknowledged || progress.checks.is_multiple_of(2)) =>
         {
             Next::Look
         }

@@ -95,6 +95,7 @@ mod meta;
 mod open;
 mod owners;
 mod purge;
+mod reader;
 mod schema;
 mod store;
 mod writer;
@@ -103,6 +104,7 @@ pub use adopt::{Adopted, Adoption, PastAdoption};
 pub use config::SqliteConfig;
 pub use error::{OpenError, WhyNot};
 pub use identity::{Doubt, Quarantine};
+pub use reader::{Held, SqliteReader, Stats, Wanted};
 
 use super::{
     BoxFuture, Claim, Durability, Enlisted, Filter, Journal, JournalError, Keep, Liveness, Lookup,

@@ -1,0 +1,104 @@
+//! `sturdy journal FILE stats`.
+
+use super::words::{from_now, size, span, time};
+use super::{Form, table};
+use crate::failure::Failure;
+use serde::Serialize;
+use std::io::Write;
+use std::path::Path;
+use tower_sturdy::clock::Timestamp;
+use tower_sturdy::journal::State;
+use tower_sturdy::journal::sqlite::{self, Held, SqliteReader};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Stats {
+    #[command(flatten)]
+    form: Form,
+}
+
+/// The answer to `stats --json`.
+#[derive(Debug, Serialize)]
+struct Counted {
+    /// Every state, also those that nothing is in.
+    states: Vec<InState>,
+    /// When the oldest operation that is not settled was accepted.
+    oldest_unresolved: Option<String>,
+    due: u64,
+    /// For how long the one that waits longest is due.
+    lag_ms: Option<u128>,
+    parked: u64,
+    contradicted: u64,
+    file_bytes: u64,
+    log_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct InState {
+    state: &'static str,
+    count: u64,
+    oldest: Option<String>,
+}
+
+fn counted(found: &sqlite::Stats, now: Timestamp) -> Counted {
+    let held = |state: State| found.by_state.get(&state);
+    Counted {
+        states: State::ALL
+            .map(|state| InState {
+                state: state.as_str(),
+                count: held(state).map_or(0, |held| held.count),
+                oldest: held(state).map(|held| time(held.oldest)),
+            })
+            .into(),
+        oldest_unresolved: oldest_unresolved(found).map(time),
+        due: found.due,
+        lag_ms: found
+            .soonest_due
+            .filter(|due| *due <= now)
+            .map(|due| now.since(due).as_millis()),
+        parked: held(State::Parked).map_or(0, |held| held.count),
+        contradicted: found.contradicted,
+        file_bytes: found.file_bytes,
+        log_bytes: found.log_bytes,
+    }
+}
+
+fn oldest_unresolved(found: &sqlite::Stats) -> Option<Timestamp> {
+    let unresolved = found.by_state.iter().filter(|(state, _)| !state.is_final());
+    unresolved.map(|(_, held)| held.oldest).min()
+}
+
+impl Stats {
+    pub(crate) fn run(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+        let now = super::now();
+        let reader = SqliteReader::open(file)?;
+        let found = reader.stats(now)?;
+        if self.form.json {
+            return super::export::object(out, &counted(&found, now));
+        }
+        let row = |(state, held): (&State, &Held)| {
+            let age = span(now.since(held.oldest));
+            [state.to_string(), held.count.to_string(), age]
+        };
+        let rows: Vec<_> = found.by_state.iter().map(row).collect();
+        if rows.is_empty() {
+            writeln!(out, "no operation is on record")?;
+        } else {
+            table::write(out, "", ["STATE", "COUNT", "OLDEST"], &rows)?;
+        }
+        let lag = match found.soonest_due {
+            Some(due) if due <= now => format!("{}, the first {}", found.due, from_now(due, now)),
+            Some(due) => format!("none; the next {}", from_now(due, now)),
+            None => "none".to_owned(),
+        };
+        writeln!(out)?;
+        writeln!(out, "due           {lag}")?;
+        writeln!(out, "contradicted  {}", found.contradicted)?;
+        writeln!(
+            out,
+            "file          {}, and a log of {}",
+            size(found.file_bytes),
+            size(found.log_bytes)
+        )?;
+        Ok(())
+    }
+}
