@@ -32,7 +32,7 @@ pub fn asked(id: u128, ago: Duration) -> Asked {
     Asked {
         id: OperationId::from_bits(id),
         namespace: Arc::from("default"),
-        tenant: Tenant::new(if id % 2 == 0 { "9130" } else { "9131" }).unwrap(),
+        tenant: Tenant::new(if id.is_multiple_of(2) { "9130" } else { "9131" }).unwrap(),
         key: OperationKey::new(&format!("pay-bill-{id}")).unwrap(),
         conflict: None,
         fingerprint: Fingerprint {

@@ -84,6 +84,12 @@ impl List {
             ["ID", "STATE", "AGE", "DUE", "TENANT", "KEY"],
             &rows,
         )?;
+        if found.iter().any(|record| record.state() == State::Parked) {
+            writeln!(
+                out,
+                "parked: waits for you; `show ID` says why, then `resolve` or `retry`"
+            )?;
+        }
         if found.iter().any(|record| record.progress.contradicted) {
             writeln!(
                 out,

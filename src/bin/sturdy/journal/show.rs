@@ -9,6 +9,7 @@ use tower_sturdy::clock::Timestamp;
 use tower_sturdy::context::{OperationId, OperationKey, Tenant};
 use tower_sturdy::journal::sqlite::SqliteReader;
 use tower_sturdy::journal::{Lookup, Moment, Record, StoredAnswer};
+use tower_sturdy::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
@@ -117,21 +118,33 @@ fn head(out: &mut dyn Write, record: &Record, now: Timestamp) -> io::Result<()> 
     )
 }
 
+/// What is known of it, and what guards it.
+fn known(record: &Record) -> String {
+    let known = match record.outcome() {
+        Outcome::Applied => "the upstream's answer proves that it took effect",
+        Outcome::Unknown => "what was sent may have taken effect, or not",
+        Outcome::Rejected => "the upstream refused it",
+        Outcome::NoEffect | Outcome::Unsent => "nothing that was sent had an effect",
+    };
+    let guard = match view::capability(record) {
+        _ if record.state().is_final() => return known.to_owned(),
+        "keyed" => "the upstream honours its key, so it may be sent again for a time",
+        "lookup" => "in doubt it is looked up, and never sent again",
+        _ => "it leaves at most once",
+    };
+    format!("{known}; {guard}")
+}
+
 /// Where it stands, and what comes next.
 fn standing(out: &mut dyn Write, record: &Record, now: Timestamp) -> io::Result<()> {
     let progress = &record.progress;
-    let capability = match view::capability(record) {
-        "keyed" => "the upstream honours its key: it may be sent again, for a time",
-        "lookup" => "it is never sent again; a look-up may find it",
-        _ => "it leaves at most once",
-    };
     writeln!(
         out,
         "state      {}  (step {})",
         record.state(),
         progress.version
     )?;
-    writeln!(out, "known      {}; {capability}", record.outcome())?;
+    writeln!(out, "known      {}", known(record))?;
     if let Some(until) = record.open_until(Moment::sure(now)) {
         let when = from_now(until, now);
         writeln!(
@@ -155,14 +168,14 @@ fn standing(out: &mut dyn Write, record: &Record, now: Timestamp) -> io::Result<
                 time(proven.at),
                 plain(&proven.evidence)
             ),
-            None => "; no proof either way so far".to_owned(),
+            None => "; nothing proven since".to_owned(),
         };
         writeln!(out, "resolved   {word}, by a person{proven}")?;
     }
     if progress.contradicted {
         writeln!(
             out,
-            "CONTRADICTED  the upstream proved otherwise than what is on record: correct the books"
+            "!          CONTRADICTED: the upstream proved otherwise than what is on record; correct the books"
         )?;
     }
     Ok(())

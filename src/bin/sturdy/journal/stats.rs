@@ -67,6 +67,15 @@ fn oldest_unresolved(found: &sqlite::Stats) -> Option<Timestamp> {
     unresolved.map(|(_, held)| held.oldest).min()
 }
 
+fn unsettled(found: &sqlite::Stats, now: Timestamp) -> String {
+    let of = found.by_state.iter().filter(|(state, _)| !state.is_final());
+    let count: u64 = of.map(|(_, held)| held.count).sum();
+    match oldest_unresolved(found) {
+        Some(oldest) => format!("{count}, the oldest since {}", span(now.since(oldest))),
+        None => "none".to_owned(),
+    }
+}
+
 impl Stats {
     pub(crate) fn run(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
         let now = super::now();
@@ -91,6 +100,7 @@ impl Stats {
             None => "none".to_owned(),
         };
         writeln!(out)?;
+        writeln!(out, "unsettled     {}", unsettled(&found, now))?;
         writeln!(out, "due           {lag}")?;
         writeln!(out, "contradicted  {}", found.contradicted)?;
         writeln!(
