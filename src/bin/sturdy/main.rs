@@ -29,7 +29,8 @@ enum What {
     #[command(subcommand)]
     Scenario(scenario::Command),
     /// The operations in a journal file: look at them, and decide what only a person can decide.
-    Journal(journal::Journal),
+    #[command(subcommand)]
+    Journal(journal::Command),
 }
 
 fn main() -> ExitCode {
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let done = match &args.what {
         What::Scenario(command) => scenario::run(command, &mut out),
-        What::Journal(journal) => journal::run(journal, &mut out),
+        What::Journal(command) => journal::run(command, &mut out),
     };
     // What was said before a failure is shown before it.
     let done = match out.flush() {

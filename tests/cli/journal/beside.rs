@@ -113,7 +113,7 @@ fn a_reader_that_stops_early_is_no_error() {
     let file = fill::file(folder.path(), &records);
     for args in [&["export"][..], &["list", "--json", "--limit", "1000"]] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sturdy"))
-            .args([&["journal", file.to_str().unwrap()], args].concat())
+            .args([&["journal", args[0], file.to_str().unwrap()], &args[1..]].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -17,9 +17,8 @@ fn id(number: u128) -> &'static str {
 }
 
 fn run(file: &Path, args: &[&str]) -> Ran {
-    let mut all = vec!["journal", file.to_str().unwrap()];
-    all.extend(args);
-    sturdy(&all)
+    let (command, rest) = args.split_first().unwrap();
+    sturdy(&[&["journal", command, file.to_str().unwrap()], rest].concat())
 }
 
 /// Runs to its end with this exit code; what it complains about never shows what is recorded.

@@ -1,7 +1,7 @@
-//! `sturdy journal FILE resolve`, `park` and `retry`: one compare-and-swap step each.
+//! `sturdy journal resolve`, `park` and `retry`: one compare-and-swap step each.
 
 use super::words::{parse_id, time};
-use super::{Form, view};
+use super::{At, Form, view};
 use crate::failure::Failure;
 use std::io::Write;
 use std::path::Path;
@@ -32,6 +32,9 @@ pub(crate) struct Word {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Resolve {
+    #[command(flatten)]
+    at: At,
+
     /// The operation's id.
     #[arg(value_name = "ID", value_parser = parse_id)]
     id: OperationId,
@@ -64,6 +67,9 @@ struct End {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Decide {
+    #[command(flatten)]
+    at: At,
+
     /// The operation's id.
     #[arg(value_name = "ID", value_parser = parse_id)]
     id: OperationId,
@@ -76,9 +82,9 @@ pub(crate) struct Decide {
 }
 
 impl Resolve {
-    pub(crate) fn run(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    pub(crate) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let Word { by, why } = &self.word;
-        let record = step(file, self.id, |record, now| {
+        let record = step(&self.at.file, self.id, |record, now| {
             record.resolve(now, self.end.applied, by, why, self.force)
         })?;
         let next = "A running service tells the local record, and goes on looking it up; what it proves otherwise is told as contradicted.";
@@ -87,16 +93,20 @@ impl Resolve {
 }
 
 impl Decide {
-    pub(crate) fn park(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    pub(crate) fn park(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let Word { by, why } = &self.word;
-        let record = step(file, self.id, |record, now| record.park(now, by, why))?;
+        let record = step(&self.at.file, self.id, |record, now| {
+            record.park(now, by, why)
+        })?;
         let next = "Nothing is sent any more; a running service goes on looking it up. `resolve` ends it, `retry` undoes this.";
         tell(out, &record, self.form, next)
     }
 
-    pub(crate) fn retry(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    pub(crate) fn retry(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let Word { by, why } = &self.word;
-        let record = step(file, self.id, |record, now| record.retry(now, by, why))?;
+        let record = step(&self.at.file, self.id, |record, now| {
+            record.retry(now, by, why)
+        })?;
         let next = match record.state() {
             State::Ready => "A running service sends it within its poll (30 s by default).",
             _ => {

@@ -1,16 +1,18 @@
-//! `sturdy journal FILE export`, and JSON in general.
+//! `sturdy journal export`, and JSON in general.
 
 use super::words::parse_time;
-use super::{Bodies, view};
+use super::{At, Bodies, view};
 use crate::failure::Failure;
 use serde::Serialize;
 use std::io::Write;
-use std::path::Path;
 use tower_sturdy::clock::Timestamp;
 use tower_sturdy::journal::sqlite::SqliteReader;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Export {
+    #[command(flatten)]
+    at: At,
+
     /// Only what was accepted at this time or later.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     since: Option<Timestamp>,
@@ -22,8 +24,8 @@ pub(crate) struct Export {
 impl Export {
     /// A page at a time, each a short transaction: however slowly the lines are read, the service is not held up. What it
     /// changes meanwhile is exported as it was or as it is.
-    pub(crate) fn run(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
-        let reader = SqliteReader::open(file)?;
+    pub(crate) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let reader = SqliteReader::open(&self.at.file)?;
         let since = self.since.unwrap_or_default();
         let mut after = None;
         loop {

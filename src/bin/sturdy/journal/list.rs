@@ -1,12 +1,11 @@
-//! `sturdy journal FILE list`.
+//! `sturdy journal list`.
 
 use super::words::{cut, from_now, parse_duration, span};
-use super::{Form, table, view};
+use super::{At, Form, table, view};
 use crate::failure::Failure;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 use tower_sturdy::clock::Timestamp;
 use tower_sturdy::context::Tenant;
@@ -15,6 +14,9 @@ use tower_sturdy::journal::{Record, State};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
+    #[command(flatten)]
+    at: At,
+
     /// Only this state; may be given more than once. Without it: what is not settled, and what is contradicted.
     #[arg(long, value_name = "STATE", value_parser = states())]
     state: Vec<State>,
@@ -57,9 +59,9 @@ struct Listed<'a> {
 }
 
 impl List {
-    pub(crate) fn run(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    pub(crate) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let now = super::now();
-        let (found, matching) = SqliteReader::open(file)?.list(&self.wanted(now))?;
+        let (found, matching) = SqliteReader::open(&self.at.file)?.list(&self.wanted(now))?;
         if self.form.json {
             let operations = found.iter().map(|found| view::operation(found, now, false));
             let listed = Listed {

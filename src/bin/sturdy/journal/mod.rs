@@ -18,23 +18,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use tower_sturdy::clock::{Clock, Timestamp};
 
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Times are RFC 3339 (2026-11-23T14:11:05Z), durations such as 90s, 2h or 3d. \
-    Bodies, header values and queries are hidden unless asked for with --bodies.\n\n\
-    Exit codes: 0 done; 1 refused, or nothing of that name; 2 a mistake in an argument; 3 the file could not be opened, \
-    read or written."
-)]
-pub(crate) struct Journal {
-    /// The journal: the SQLite file that your service opens. It must be there; none is made.
-    file: PathBuf,
-
-    #[command(subcommand)]
-    what: What,
-}
-
 #[derive(Debug, Subcommand)]
-enum What {
+#[command(
+    after_help = "Times are RFC 3339 (2026-11-23T14:11:05Z), durations such as 90s, 2h or 3d.\n\
+    Bodies, header values and queries are hidden unless asked for with --bodies.\n\n\
+    Exit codes: 0 done; 1 refused, or nothing of that name; 2 a mistake in an argument;\n\
+    3 the file could not be opened, read or written."
+)]
+pub(crate) enum Command {
     /// Lists operations, oldest first: those that are not settled, unless told otherwise.
     List(list::List),
     /// Shows one operation: what was asked, every attempt, and who did what when.
@@ -49,6 +40,13 @@ enum What {
     Stats(stats::Stats),
     /// Writes every operation as one line of JSON, in no order of time.
     Export(export::Export),
+}
+
+/// The file.
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// The journal: the SQLite file that your service opens. It must be there; none is made.
+    file: PathBuf,
 }
 
 /// How what was found is written.
@@ -68,16 +66,15 @@ pub(crate) struct Bodies {
 }
 
 /// Does it, and prints what came of it.
-pub(crate) fn run(journal: &Journal, out: &mut dyn Write) -> Result<(), Failure> {
-    let file = &journal.file;
-    match &journal.what {
-        What::List(list) => list.run(file, out),
-        What::Show(show) => show.run(file, out),
-        What::Resolve(resolve) => resolve.run(file, out),
-        What::Park(decide) => decide.park(file, out),
-        What::Retry(decide) => decide.retry(file, out),
-        What::Stats(stats) => stats.run(file, out),
-        What::Export(export) => export.run(file, out),
+pub(crate) fn run(command: &Command, out: &mut dyn Write) -> Result<(), Failure> {
+    match command {
+        Command::List(list) => list.run(out),
+        Command::Show(show) => show.run(out),
+        Command::Resolve(resolve) => resolve.run(out),
+        Command::Park(decide) => decide.park(out),
+        Command::Retry(decide) => decide.retry(out),
+        Command::Stats(stats) => stats.run(out),
+        Command::Export(export) => export.run(out),
     }
 }
 

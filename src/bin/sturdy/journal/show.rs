@@ -1,10 +1,9 @@
-//! `sturdy journal FILE show`.
+//! `sturdy journal show`.
 
 use super::words::{from_now, parse_id, plain, span, time};
-use super::{Bodies, Form, table, view};
+use super::{At, Bodies, Form, table, view};
 use crate::failure::Failure;
 use std::io::{self, Write};
-use std::path::Path;
 use tower_sturdy::clock::Timestamp;
 use tower_sturdy::context::{OperationId, OperationKey, Tenant};
 use tower_sturdy::journal::sqlite::SqliteReader;
@@ -13,6 +12,9 @@ use tower_sturdy::outcome::Outcome;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
+    #[command(flatten)]
+    at: At,
+
     /// The operation's id, from `list` or from what a caller was told.
     #[arg(value_name = "ID", value_parser = parse_id, required_unless_present = "key", conflicts_with = "key")]
     id: Option<OperationId>,
@@ -42,8 +44,8 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    pub(crate) fn run(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
-        let reader = SqliteReader::open(file)?;
+    pub(crate) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        let reader = SqliteReader::open(&self.at.file)?;
         let record = match (&self.id, &self.key) {
             (_, Some(key)) => reader.get(Lookup::Key {
                 namespace: &self.namespace,

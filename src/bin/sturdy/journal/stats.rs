@@ -1,17 +1,19 @@
-//! `sturdy journal FILE stats`.
+//! `sturdy journal stats`.
 
 use super::words::{from_now, size, span, time};
-use super::{Form, table};
+use super::{At, Form, table};
 use crate::failure::Failure;
 use serde::Serialize;
 use std::io::Write;
-use std::path::Path;
 use tower_sturdy::clock::Timestamp;
 use tower_sturdy::journal::State;
 use tower_sturdy::journal::sqlite::{self, Held, SqliteReader};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stats {
+    #[command(flatten)]
+    at: At,
+
     #[command(flatten)]
     form: Form,
 }
@@ -77,9 +79,9 @@ fn unsettled(found: &sqlite::Stats, now: Timestamp) -> String {
 }
 
 impl Stats {
-    pub(crate) fn run(&self, file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    pub(crate) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let now = super::now();
-        let reader = SqliteReader::open(file)?;
+        let reader = SqliteReader::open(&self.at.file)?;
         let found = reader.stats(now)?;
         if self.form.json {
             return super::export::object(out, &counted(&found, now));
