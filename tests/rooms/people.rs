@@ -3,13 +3,13 @@
 use super::faulty::{Call, Fault, FaultyJournal};
 use super::hooks::{Check, Look, Planned};
 use super::house::{Does, House, KEYED, Plan, kind, on_record, pay, seconds, state, upstream};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tower::ServiceExt;
 use tower_sturdy::context::{OperationId, Tenant};
 use tower_sturdy::error::Kind;
-use tower_sturdy::journal::{CannotResolve, Capability, MemoryJournal, State};
+use tower_sturdy::journal::{CannotResolve, Capability, MemoryJournal, Record, State};
 use tower_sturdy::reconcile::{NoHooks, Query, Resolution, Undecided};
 
 async fn in_doubt(house: &House, key: &str) {
@@ -86,6 +86,11 @@ async fn what_a_person_resolved_is_looked_up_on_and_contradicted_by_proof() {
     let looks = [Look::Absent, Look::Absent, Look::CannotTell, Look::Found];
     let hooks = Planned::new(looks);
     let house = plan.build(&journal, probe, hooks.clone());
+    let ends: Arc<Mutex<Vec<bool>>> = Arc::default();
+    let told = Arc::clone(&ends);
+    let _ = house.book.clone().with_settled(move |record: &Record| {
+        told.lock().unwrap().push(record.progress.contradicted);
+    });
     in_doubt(&house, "a").await;
     tokio::time::sleep(past_the_window()).await;
     let id = id(&journal, "a").await;
@@ -113,6 +118,8 @@ async fn what_a_person_resolved_is_looked_up_on_and_contradicted_by_proof() {
         (2, 1)
     );
     assert_eq!(record.progress.due, None);
+    // Whoever was told of the end is told of what contradicts it.
+    assert_eq!(*ends.lock().unwrap(), [false, true]);
     let query = Query {
         contradicted: true,
         ..Query::default()

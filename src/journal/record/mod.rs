@@ -3,7 +3,7 @@
 mod gap;
 mod people;
 
-pub use people::{CannotResolve, Proven, Resolved, WHO_MAX, WHY_MAX};
+pub use people::{CannotResolve, Proven, Resolved, WHO_MAX, WHY_MAX, signed};
 
 use super::moment::Moment;
 use crate::clock::Timestamp;

@@ -116,8 +116,11 @@ impl From<IllegalStep> for CannotResolve {
     }
 }
 
-/// Who and why, as they go into the audit trail.
-fn signed(who: &str, why: &str) -> Result<(String, String), CannotResolve> {
+/// Who and why, as they go into an audit trail.
+///
+/// # Errors
+/// When one of them is missing, too long, or not plain text.
+pub fn signed(who: &str, why: &str) -> Result<(String, String), CannotResolve> {
     let (who, why) = (who.trim(), why.trim());
     for (field, text, max, missing, long) in [
         (

@@ -183,6 +183,37 @@ proptest! {
 }
 
 #[test]
+fn a_signature_may_be_as_long_as_it_says_and_no_longer() {
+    let park = |who: usize, why: usize| {
+        let mut record = in_doubt(Capability::Lookup);
+        record.park(START.into(), &"ü".repeat(who), &"y".repeat(why))
+    };
+    assert_eq!(park(WHO_MAX, WHY_MAX), Ok(()));
+    assert!(matches!(
+        park(WHO_MAX + 1, 1),
+        Err(CannotResolve::Unsigned("who", _))
+    ));
+    assert!(matches!(
+        park(1, WHY_MAX + 1),
+        Err(CannotResolve::Unsigned("why", _))
+    ));
+}
+
+#[test]
+fn a_late_refusal_contradicts_a_persons_applied_and_ends_the_look_ups() {
+    let mut record = in_doubt(Capability::Lookup);
+    let at = START.plus(WINDOW);
+    record
+        .resolve(at.into(), true, "alice", "seen", false)
+        .unwrap();
+    assert!(record.is_watched(at, WINDOW));
+    assert!(record.end_attempt(ME, 1, at, verdict(Outcome::NoEffect, true), WINDOW, None));
+    assert!(record.progress.contradicted && !record.is_watched(at, WINDOW));
+    // Once is enough.
+    assert!(!record.end_attempt(ME, 1, at, verdict(Outcome::NoEffect, true), WINDOW, None));
+}
+
+#[test]
 fn inside_the_settle_window_only_force_resolves() {
     let mut record = in_doubt(Capability::Lookup);
     let last = START.plus(WINDOW).minus(Duration::from_millis(1));
@@ -225,6 +256,10 @@ fn nobody_decides_over_a_process_that_may_send() {
         let lease_until = START.plus(WINDOW);
         let record = Record::claim(asked(capability), ME, lease_until);
         let in_hand = Err(CannotResolve::InHand { lease_until });
+        let mut sending = record.clone();
+        let _ = sending.begin_attempt(ME, START, START.plus(WINDOW));
+        assert_eq!(sending.state(), State::Sending);
+        assert_eq!(sending.park(START.into(), "a", "b"), in_hand);
         // Not even after the lease: it is taken over first, so that its last send is on record.
         for now in [START, lease_until.plus(WINDOW)] {
             let mut here = record.clone();
