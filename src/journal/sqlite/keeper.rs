@@ -45,7 +45,7 @@ pub(super) struct Raise<'a> {
     _locked: Locked,
 }
 
-fn identity(db: &Connection) -> rusqlite::Result<Identity> {
+pub(super) fn identity(db: &Connection) -> rusqlite::Result<Identity> {
     Ok(Identity {
         journal: meta::text(db, meta::JOURNAL)?,
         incarnation: meta::number(db, meta::INCARNATION)?.unwrap_or(0),

@@ -3,8 +3,12 @@
 //! A reader makes no file and changes none, enlists no owner, and takes nothing over. Each call is a short transaction of
 //! its own, so that it holds up neither a writer nor the shrinking of the log. It blocks on the disk.
 
+use super::beside::Neighbours;
 use super::codec::{self, COLUMNS, id_bytes, sortable};
 use super::error::{OpenError, WhyNot};
+use super::identity::{Quarantine, judge};
+use super::keeper::identity;
+use super::meta;
 use super::schema::{APPLICATION_ID, VERSION};
 use super::store::{self, Failure};
 use crate::clock::Timestamp;
@@ -219,6 +223,33 @@ impl SqliteReader {
             file_bytes: beside(""),
             log_bytes: beside("-wal"),
         })
+    }
+
+    /// Why the file takes no changes until a person adopts it; `None` where it may be used as it is. Judged as if it were
+    /// opened now.
+    ///
+    /// # Errors
+    /// When it, or what lies beside it, cannot be read.
+    pub fn quarantine(&self) -> Result<Option<Quarantine>, JournalError> {
+        let judged = self.judged();
+        judged.map_err(JournalError::unavailable)
+    }
+
+    fn judged(&self) -> Result<Option<Quarantine>, BoxError> {
+        let neighbours = Neighbours::of(std::fs::canonicalize(&self.path)?);
+        // The mirror first: it is written after the file, and must not seem to be ahead of it.
+        let beside = neighbours.mirror()?;
+        let file = identity(&self.connection)?;
+        let Err(doubt) = judge(&file, &beside, neighbours.inode()?) else {
+            return Ok(None);
+        };
+        let high = meta::number(&self.connection, meta::HIGH_WATER)?.map(Timestamp::from_millis);
+        let known_until = high.max(store::last_asked(&self.connection)?);
+        Ok(Some(Quarantine::new(
+            neighbours.journal(),
+            doubt,
+            known_until,
+        )))
     }
 
     fn number(&self, sql: &str, values: &[Value]) -> Result<u64, Failure> {

@@ -2,6 +2,7 @@
 
 use super::super::fill::{self, hours};
 use super::{SIGNED, done, ends, filled, id, json, on_record, refused};
+use tower_sturdy::context::Tenant;
 use tower_sturdy::journal::{Record, State};
 
 #[test]
@@ -102,4 +103,24 @@ fn who_and_why_must_be_given_in_plain_words() {
     let both = [&["resolve", id, "--applied", "--not-applied"], &SIGNED[..]].concat();
     ends(2, &file, &both);
     ends(2, &file, &[&["resolve", id], &SIGNED[..]].concat());
+}
+
+#[test]
+fn two_about_the_same_thing_are_not_both_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let about = |number: u128, ago| {
+        let mut asked = fill::asked(number, hours(ago));
+        asked.conflict = Some("bill-7".into());
+        asked.tenant = Tenant::default();
+        Record::claim(asked, fill::ME, fill::now())
+    };
+    let (mut idle, other) = (about(1, 3), about(2, 1));
+    idle.release(idle.asked.at, None);
+    let file = fill::file(folder.path(), &[idle, other]);
+    let told = refused(&file, &[&["retry", id(1)], &SIGNED[..]].concat());
+    assert!(
+        told.contains(id(2)) && told.contains("settle that one first"),
+        "{told}"
+    );
+    assert_eq!(on_record(&file, 1).progress.due, None);
 }

@@ -1,6 +1,7 @@
 //! `sturdy journal`: what people do with a journal file, with the real program on real files.
 
 mod beside;
+mod care;
 mod deciding;
 mod reading;
 

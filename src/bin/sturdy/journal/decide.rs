@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 use tower_sturdy::clock::Clock;
 use tower_sturdy::context::OperationId;
 use tower_sturdy::journal::sqlite::SqliteReader;
@@ -23,11 +24,11 @@ const WAIT: Duration = Duration::from_millis(100);
 pub(crate) struct Word {
     /// Who decides: your name.
     #[arg(long, value_name = "WHO")]
-    by: String,
+    pub(super) by: String,
 
     /// Why: what you know, and from where.
     #[arg(long, value_name = "WHY")]
-    why: String,
+    pub(super) why: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -117,19 +118,23 @@ impl Decide {
     }
 }
 
+/// Opens a journal that is there, to change it.
+pub(super) fn open(file: &Path) -> Result<(SqliteJournal, Runtime), Failure> {
+    // The journal itself would make a file that is not there.
+    drop(SqliteReader::open(file)?);
+    let journal = SqliteJournal::open(file)?;
+    let runtime = Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|error| Failure::Journal(error.into()))?;
+    Ok((journal, runtime))
+}
+
 /// Reads the record, changes it, and writes it if nobody came first.
 fn step(
     file: &Path,
     id: OperationId,
     change: impl Fn(&mut Record, Moment) -> Result<(), CannotResolve>,
 ) -> Result<Record, Failure> {
-    // The journal itself would make a file that is not there.
-    drop(SqliteReader::open(file)?);
-    let journal = SqliteJournal::open(file)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(|error| Failure::Journal(error.into()))?;
+    let (journal, runtime) = open(file)?;
     let clock = Clock::system();
     runtime.block_on(async {
         for tried in 1.. {

@@ -3,6 +3,7 @@
 //! What only reads opens the file for reading: it makes no file and changes none, and takes nothing over. What changes an
 //! operation is one compare-and-swap step of the journal, tried again a few times when a running service came first.
 
+mod care;
 mod decide;
 mod export;
 mod list;
@@ -40,6 +41,12 @@ pub(crate) enum Command {
     Stats(stats::Stats),
     /// Writes every operation as one line of JSON, in no order of time.
     Export(export::Export),
+    /// Takes a file into use again that is in quarantine: a copy that was restored, or a file that was moved.
+    ///
+    /// Stop whatever uses it first. What is not settled is in doubt then and looked up; what is final stays.
+    Adopt(care::Adopt),
+    /// Forgets what is over: settled, acknowledged, and looked up no more.
+    Purge(care::Purge),
 }
 
 /// The file.
@@ -75,6 +82,8 @@ pub(crate) fn run(command: &Command, out: &mut dyn Write) -> Result<(), Failure>
         Command::Retry(decide) => decide.retry(out),
         Command::Stats(stats) => stats.run(out),
         Command::Export(export) => export.run(out),
+        Command::Adopt(adopt) => adopt.run(out),
+        Command::Purge(purge) => purge.run(out),
     }
 }
 

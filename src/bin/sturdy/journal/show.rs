@@ -184,6 +184,9 @@ fn standing(out: &mut dyn Write, record: &Record, now: Timestamp) -> io::Result<
 }
 
 fn exchange(out: &mut dyn Write, record: &Record, bodies: bool) -> io::Result<()> {
+    if record.is_tombstone() {
+        return writeln!(out, "\npurged     what was asked and answered is gone");
+    }
     let request = &record.asked.request;
     writeln!(
         out,

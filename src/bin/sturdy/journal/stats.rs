@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::io::Write;
 use tower_sturdy::clock::Timestamp;
 use tower_sturdy::journal::State;
-use tower_sturdy::journal::sqlite::{self, Held, SqliteReader};
+use tower_sturdy::journal::sqlite::{self, Held, Quarantine, SqliteReader};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stats {
@@ -32,6 +32,15 @@ struct Counted {
     contradicted: u64,
     file_bytes: u64,
     log_bytes: u64,
+    /// Why the file takes no changes until a person adopts it.
+    quarantine: Option<InQuarantine>,
+}
+
+#[derive(Debug, Serialize)]
+struct InQuarantine {
+    doubt: &'static str,
+    /// The last that the file knows of.
+    known_until: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,7 +50,7 @@ struct InState {
     oldest: Option<String>,
 }
 
-fn counted(found: &sqlite::Stats, now: Timestamp) -> Counted {
+fn counted(found: &sqlite::Stats, quarantine: Option<&Quarantine>, now: Timestamp) -> Counted {
     let held = |state: State| found.by_state.get(&state);
     Counted {
         states: State::ALL
@@ -61,6 +70,10 @@ fn counted(found: &sqlite::Stats, now: Timestamp) -> Counted {
         contradicted: found.contradicted,
         file_bytes: found.file_bytes,
         log_bytes: found.log_bytes,
+        quarantine: quarantine.map(|quarantine| InQuarantine {
+            doubt: quarantine.doubt().as_str(),
+            known_until: quarantine.known_until().map(time),
+        }),
     }
 }
 
@@ -83,8 +96,9 @@ impl Stats {
         let now = super::now();
         let reader = SqliteReader::open(&self.at.file)?;
         let found = reader.stats(now)?;
+        let quarantine = reader.quarantine()?;
         if self.form.json {
-            return super::export::object(out, &counted(&found, now));
+            return super::export::object(out, &counted(&found, quarantine.as_ref(), now));
         }
         let row = |(state, held): (&State, &Held)| {
             let age = span(now.since(held.oldest));
@@ -111,6 +125,9 @@ impl Stats {
             size(found.file_bytes),
             size(found.log_bytes)
         )?;
+        if let Some(quarantine) = quarantine {
+            writeln!(out, "\n{quarantine}")?;
+        }
         Ok(())
     }
 }

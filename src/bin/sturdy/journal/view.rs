@@ -30,6 +30,8 @@ pub(crate) struct Operation<'a> {
     lease_until: String,
     acknowledged: bool,
     contradicted: bool,
+    /// When it became final, of one whose request and answer were purged.
+    purged: Option<String>,
     resolved: Option<Resolved<'a>>,
     request: Request<'a>,
     answer: Option<Answer<'a>>,
@@ -185,6 +187,7 @@ pub(crate) fn operation(record: &Record, now: Timestamp, bodies: bool) -> Operat
         lease_until: time(progress.lease_until),
         acknowledged: progress.acknowledged,
         contradicted: progress.contradicted,
+        purged: progress.purged.map(time),
         resolved: progress.resolved.as_ref().map(|resolved| Resolved {
             at: time(resolved.at),
             applied: resolved.applied,
