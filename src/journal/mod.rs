@@ -23,7 +23,7 @@ pub mod sqlite;
 pub use book::{Book, BookConfig, Live, Told, told_of};
 pub(crate) use book::{Entered, NotMade};
 pub use forget::{Keep, Purge, Purged};
-pub use may_send::{Withheld, may_send};
+pub use may_send::{Withheld, may_send, still_may_leave};
 pub use memory::MemoryJournal;
 pub use moment::{Moment, Watch};
 pub use record::{

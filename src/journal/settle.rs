@@ -209,8 +209,8 @@ pub fn after_look(
         };
     }
     let harmless = match record.asked.capability {
-        Capability::Lookup => matches!(record.outcome(), Outcome::Unsent | Outcome::NoEffect),
-        _ => record.outcome() == Outcome::Unsent,
+        Capability::None => record.outcome() == Outcome::Unsent,
+        _ => record.outcome().is_without_effect() && record.outcome() != Outcome::Rejected,
     };
     if harmless {
         // It was taken over while it was sent, and then the sender's word came that nothing happened; or a person has it

@@ -15,6 +15,7 @@ use tower_sturdy::clock::Clock;
 use tower_sturdy::error::Error;
 use tower_sturdy::error::Kind;
 use tower_sturdy::journal::{Capability, MemoryJournal, State};
+use tower_sturdy::outcome::Outcome;
 use tower_sturdy::payload::Payload;
 use tower_sturdy::reconcile::NoHooks;
 
@@ -183,6 +184,35 @@ async fn a_keyed_attempt_is_given_up_with_the_lease_that_others_count_its_window
     assert_eq!(counts.in_flight(), 1, "59 s: the lease still runs");
     tokio::time::sleep(seconds(2)).await;
     assert_eq!(counts.in_flight(), 0, "61 s: it is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_whose_recording_took_too_long_does_not_leave() {
+    // After the lease, whoever asks is told that nothing was sent, and may start again.
+    let (again, over) = ((1, State::Completed), (0, State::Ready));
+    for (took, capability, ends) in [
+        (seconds(20), Capability::Lookup, again),
+        (seconds(100), Capability::None, over),
+    ] {
+        let memory = MemoryJournal::new();
+        let journal = FaultyJournal::over(&memory);
+        let (probe, counts) = upstream([]);
+        let house = Plan::new(capability).build(&journal, probe, Planned::new([]));
+        house.reconciler.start();
+        // What was decided before the journal took its time does not hold any more when it is told.
+        journal.next(Call::Step, [Fault::TellsAfter(took)]);
+        let call = tokio::spawn(house.service.clone().oneshot(pay_within("a", seconds(600))));
+        tokio::time::sleep(took + seconds(1)).await;
+        let record = on_record(&memory, "a").await.unwrap();
+        assert_ne!(
+            record.progress.attempts[0].outcome(),
+            Outcome::Unknown,
+            "{record:?}"
+        );
+        let _ = call.await.unwrap();
+        tokio::time::sleep(seconds(600)).await;
+        assert_eq!((counts.calls(), state(&memory, "a").await), ends);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -671,7 +671,9 @@ impl Record {
         }
         let why = match (self.outcome(), self.state()) {
             (Outcome::Applied, state) if state != State::Completed => "a late answer proves it",
-            (Outcome::Rejected, State::Sending | State::Unknown) => "a late answer refuses it",
+            (Outcome::Rejected, State::Sending | State::Unknown | State::Parked) => {
+                "a late answer refuses it"
+            }
             _ => {
                 self.hear(at, seen.answer.clone());
                 return true;
