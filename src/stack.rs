@@ -45,7 +45,7 @@ use crate::journal::{Book, BookConfig, BoxFuture, Filter, Journal, JournalError,
 use crate::payload::Payload;
 use crate::random::Random;
 use crate::rate_limit::{ClassOf, OneClass, RateLimitConfig, RateLimitHandle, RateLimitLayer};
-use crate::reconcile::{Hooks, NoHooks, ReconcileConfig, Reconciler, Upstream};
+use crate::reconcile::{Hooks, NoHooks, Operations, ReconcileConfig, Reconciler, Upstream};
 use crate::retry::{RetryConfig, RetryLayer};
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
@@ -442,6 +442,12 @@ impl Stack {
     #[must_use]
     pub const fn reconciler(&self) -> &Reconciler {
         &self.reconciler
+    }
+
+    /// What people do with operations: list, inspect, resolve, park, retry. Of every tenant: who may is for you to say.
+    #[must_use]
+    pub fn operations(&self) -> Operations {
+        self.reconciler.operations()
     }
 
     /// The live state of the quotas.

@@ -1,7 +1,9 @@
 //! A journal in memory: for tests and simulations, and for those who accept by name that a crash forgets.
 
 use super::{
-    BoxFuture, Claim, Durability, Filter, Journal, JournalError, Lookup, Progress, Record,
+    BoxFuture, Claim, Durability, Filter, Journal, JournalError, Keep, Lookup, Progress, Purge,
+    Purged, Record,
+    forget::{Fate, Forgotten, fate},
 };
 use crate::clock::Timestamp;
 use crate::context::{OperationId, OperationKey, Tenant};
@@ -19,6 +21,7 @@ struct Shelves {
     by_key: HashMap<KeyOf, OperationId>,
     by_conflict: HashMap<ConflictOf, OperationId>,
     by_due: BTreeSet<(Timestamp, OperationId)>,
+    forgotten: Forgotten,
 }
 
 /// See the module. Clones share the same records, so a simulated restart may open "the same journal" again.
@@ -73,6 +76,7 @@ fn replace(current: &mut Record, next: &Record) {
     let mut progress = Progress {
         attempts: Vec::new(),
         history: Vec::new(),
+        resolved: next.progress.resolved.clone(),
         ..next.progress
     };
     std::mem::swap(&mut progress.attempts, &mut current.progress.attempts);
@@ -97,6 +101,9 @@ impl Shelves {
         if let Some(existing) = self.by_key.get(&key).and_then(|id| self.records.get(id)) {
             return Ok(Claim::Existing(existing.clone()));
         }
+        if !self.forgotten.takes(&record.asked) {
+            return Ok(Claim::Expired);
+        }
         let conflict = conflict_of(record);
         if let Some(other) = conflict
             .as_ref()
@@ -108,7 +115,7 @@ impl Shelves {
         if let Some(taken) = self.records.get(&record.id()) {
             return Err(JournalError::Conflict(taken.clone()));
         }
-        if let Some(conflict) = conflict.filter(|_| !record.state().is_final()) {
+        if let Some(conflict) = conflict.filter(|_| record.holds_conflict()) {
             self.by_conflict.insert(conflict, record.id());
         }
         self.by_key.insert(key, record.id());
@@ -121,10 +128,28 @@ impl Shelves {
 
     fn step(&mut self, next: &Record) -> Result<(), JournalError> {
         let id = next.id();
-        let current = self.records.get_mut(&id).ok_or(JournalError::Missing(id))?;
+        let current = self.records.get(&id).ok_or(JournalError::Missing(id))?;
         if current.progress.version.checked_add(1) != Some(next.progress.version) {
             return Err(JournalError::Conflict(current.clone()));
         }
+        if let Some(conflict) = conflict_of(current) {
+            match (current.holds_conflict(), next.holds_conflict()) {
+                (false, true) => {
+                    let other = self.by_conflict.get(&conflict);
+                    if let Some(other) = other.and_then(|other| self.records.get(other)) {
+                        return Err(JournalError::Contended(other.clone()));
+                    }
+                    self.by_conflict.insert(conflict, id);
+                }
+                (true, false) => {
+                    self.by_conflict.remove(&conflict);
+                }
+                _ => {}
+            }
+        }
+        let Some(current) = self.records.get_mut(&id) else {
+            return Err(JournalError::Missing(id));
+        };
         if let Some(due) = current.progress.due {
             self.by_due.remove(&(due, id));
         }
@@ -132,13 +157,29 @@ impl Shelves {
             self.by_due.insert((due, id));
         }
         replace(current, next);
-        if next.state().is_final()
-            && let Some(conflict) = conflict_of(current)
-            && self.by_conflict.get(&conflict) == Some(&id)
-        {
-            self.by_conflict.remove(&conflict);
-        }
         Ok(())
+    }
+
+    fn purge(&mut self, before: Timestamp, keep: Keep) -> Purged {
+        let mut purged = Purged::default();
+        let (by_key, forgotten) = (&mut self.by_key, &mut self.forgotten);
+        // What is over is neither due nor in anybody's way.
+        self.records
+            .retain(|_, record| match fate(record, before, keep) {
+                Fate::Stays => true,
+                Fate::Tombstone(left) => {
+                    *record = left;
+                    purged.tombstones += 1;
+                    true
+                }
+                Fate::Deleted => {
+                    forgotten.delete(record);
+                    by_key.remove(&key_of(record));
+                    purged.deleted += 1;
+                    false
+                }
+            });
+        purged
     }
 
     fn list(&self, filter: &Filter) -> Vec<Record> {
@@ -212,5 +253,12 @@ impl Journal for MemoryJournal {
     fn list<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<Record>, JournalError>> {
         let listed = self.lock().list(filter);
         Box::pin(ready(Ok(listed)))
+    }
+}
+
+impl Purge for MemoryJournal {
+    fn purge(&self, before: Timestamp, keep: Keep) -> BoxFuture<'_, Result<Purged, JournalError>> {
+        let purged = self.lock().purge(before, keep);
+        Box::pin(ready(Ok(purged)))
     }
 }

@@ -11,6 +11,7 @@
 mod book;
 pub mod conformance;
 pub mod faulty;
+mod forget;
 mod may_send;
 mod memory;
 mod moment;
@@ -21,18 +22,21 @@ pub mod shelf;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-pub(crate) use book::Entered;
 pub use book::{Book, BookConfig, Live, Told, told_of};
+pub(crate) use book::{Entered, NotMade};
 pub use faulty::FaultyJournal;
+pub use forget::{Keep, Purge, Purged};
 pub use may_send::{Withheld, may_send, still_may_leave};
 pub use memory::MemoryJournal;
 pub use moment::{Moment, Watch};
 pub use record::{
-    Asked, Attempt, Capability, Concurrent, Fingerprint, Liveness, OwnerId, Progress, Record,
-    State, StoredAnswer, StoredRequest,
+    Asked, Attempt, CannotResolve, Capability, Concurrent, Fingerprint, Liveness, OwnerId,
+    Progress, Record, State, StoredAnswer, StoredRequest,
 };
 pub use sealed::{Seal, SealedJournal};
-pub use settle::{After, Next, Observation, Proof, SettleConfig, after_look, next};
+pub use settle::{
+    After, AfterTelling, Next, Observation, Proof, SettleConfig, after_look, after_telling, next,
+};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteJournal;
 
@@ -182,12 +186,13 @@ pub trait Journal: Send + Sync + fmt::Debug + 'static {
     fn durability(&self) -> Durability;
 
     /// Puts a new operation on record, unless its (namespace, tenant, key) is there already, or another operation of
-    /// that (namespace, tenant) with the same conflict key is not final. Resolves once the claim is as durable as
-    /// [`Journal::durability`] says. An id that another operation has is [`JournalError::Conflict`].
+    /// that (namespace, tenant) holds the same conflict key ([`Record::holds_conflict`]). Resolves once the claim is as
+    /// durable as [`Journal::durability`] says. An id that another operation has is [`JournalError::Conflict`].
     fn claim<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Claim, JournalError>>;
 
     /// Replaces progress and answer of the record `next.id()`, if its version on record is `next.progress.version - 1`.
-    /// What was asked never changes. Resolves once the step is durable.
+    /// What was asked never changes. Resolves once the step is durable. A step that takes the conflict key again while
+    /// another operation holds it is [`JournalError::Contended`], and changes nothing.
     fn step<'a>(&'a self, next: &'a Record) -> BoxFuture<'a, Result<(), JournalError>>;
 
     /// One record.

@@ -20,13 +20,14 @@ pub struct SettleConfig {
     pub look_backoff: Duration,
     /// The longest wait between two look-ups of an operation in doubt.
     pub look_backoff_max: Duration,
-    /// How often a parked operation is looked up again.
+    /// How often an operation that is parked, or that a person resolved, is looked up again.
     pub parked_interval: Duration,
-    /// For how long a parked operation is looked up again.
+    /// For how long it is looked up again; and for how long at most the local record is told of a settled one.
     pub parked_for: Duration,
     /// How long an operation that nothing happened to is taken up again before a person must decide.
     pub resume_for: Duration,
-    /// After how many failed look-ups an operation that only a look-up can settle is parked.
+    /// After how many failed look-ups an operation that only a look-up can settle is parked; and how often at least the
+    /// local record is told of a settled one.
     pub looks_max: u32,
 }
 
@@ -121,13 +122,20 @@ pub fn next(record: &Record, now: Moment, owner: Liveness, config: &SettleConfig
     if now < due {
         return Next::Wait(due);
     }
+    let watched = record.is_watched(now, config.parked_for);
     match progress.state {
-        State::Completed | State::Rejected if progress.acknowledged => Next::Nothing,
-        State::Completed | State::Rejected => Next::Acknowledge,
+        // Looking and telling the local record take turns: one that never succeeds must not keep the other from it.
+        State::Completed | State::Rejected
+            if watched && (progress.acknowledged || progress.checks.is_multiple_of(2)) =>
+        {
+            Next::Look
+        }
+        State::Completed | State::Rejected if !progress.acknowledged => Next::Acknowledge,
+        State::Completed | State::Rejected => Next::Nothing,
         State::Claimed | State::Sending | State::Unknown => Next::Look,
-        State::Parked if now >= record.asked.at.plus(config.parked_for) => Next::Nothing,
+        State::Parked if now >= record.asked_for().plus(config.parked_for) => Next::Nothing,
         State::Parked => Next::Look,
-        State::Ready if now >= record.asked.at.plus(config.resume_for) => {
+        State::Ready if now >= record.asked_for().plus(config.resume_for) => {
             Next::Park("nothing happened to it for too long")
         }
         State::Ready
@@ -145,6 +153,8 @@ pub fn next(record: &Record, now: Moment, owner: Liveness, config: &SettleConfig
 pub enum After {
     /// It took effect: complete it with this proof.
     Complete(Proof),
+    /// It took effect, and a person has said how it ended: [`Record::prove`].
+    Weigh(Proof),
     /// Send it again under its key.
     Resend,
     /// Hand it to a person.
@@ -163,19 +173,25 @@ pub fn after_look(
     config: &SettleConfig,
 ) -> After {
     let now = moment.at;
+    let resolved = record.progress.resolved.is_some();
     let absent = match observation {
+        Observation::Found(proof) if resolved => return After::Weigh(proof),
         Observation::Found(proof) => return After::Complete(proof),
         Observation::Absent { .. } => true,
         Observation::CannotTell { .. } => false,
     };
     let checks = record.progress.checks;
-    if record.state() == State::Parked {
+    let doubled = config
+        .look_backoff
+        .saturating_mul(2_u32.saturating_pow(checks.min(16)));
+    if resolved && !record.progress.acknowledged {
+        // The local record is told next, and waits for that no longer than without a look in between.
+        return After::LookAgain(now.plus(doubled.min(config.parked_interval)));
+    }
+    if resolved || record.state() == State::Parked {
         return After::LookAgain(now.plus(config.parked_interval));
     }
-    let backoff = config
-        .look_backoff
-        .saturating_mul(2_u32.saturating_pow(checks.min(16)))
-        .min(config.look_backoff_max);
+    let backoff = doubled.min(config.look_backoff_max);
     if let Some(until) = record.open_until(moment) {
         // A look-up in between may find it early; one at the end must not be missed.
         return After::LookAgain(now.plus(backoff).min(until));
@@ -197,7 +213,8 @@ pub fn after_look(
         _ => record.outcome().is_without_effect() && record.outcome() != Outcome::Rejected,
     };
     if harmless {
-        // It was taken over while it was sent, and then the sender's word came that nothing happened.
+        // It was taken over while it was sent, and then the sender's word came that nothing happened; or a person has it
+        // tried again, and it never left.
         return After::Resend;
     }
     let closed = record
@@ -218,6 +235,49 @@ pub fn after_look(
                 .max(if absent { believed_from } else { now }),
         )
     }
+}
+
+/// What follows from telling the local record of a settled operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterTelling {
+    /// It knows. Look-ups go on then, where a person resolved the operation.
+    Done(Option<Timestamp>),
+    /// Tell it again then.
+    Again(Timestamp),
+    /// It never took it: raise the alarm, and tell it no more. Look-ups go on then, where a person resolved the operation.
+    GiveUp(Option<Timestamp>),
+}
+
+/// What to do after the local record was told, at `now`, and said that it knows or not.
+#[must_use]
+pub fn after_telling(
+    record: &Record,
+    knows: bool,
+    now: Timestamp,
+    config: &SettleConfig,
+) -> AfterTelling {
+    let progress = &record.progress;
+    let again = record
+        .is_watched(now, config.parked_for)
+        .then(|| now.plus(config.parked_interval));
+    if knows {
+        return AfterTelling::Done(again);
+    }
+    let since = progress
+        .history
+        .iter()
+        .rev()
+        .find(|step| step.to.is_final());
+    let since = since.map_or(record.asked.at, |step| step.at);
+    // Both: a hook that was not asked for a month, because nothing ran, is not given up after one failure.
+    if now >= since.plus(config.parked_for) && progress.checks >= config.looks_max {
+        return AfterTelling::GiveUp(again);
+    }
+    let backoff = config
+        .look_backoff
+        .saturating_mul(2_u32.saturating_pow(progress.checks.min(16)))
+        .min(config.parked_interval);
+    AfterTelling::Again(now.plus(backoff))
 }
 
 #[cfg(test)]
@@ -364,6 +424,116 @@ mod tests {
                 &CONFIG()
             ),
             Next::Look
+        );
+    }
+
+    fn resolved(applied: bool) -> Record {
+        let mut record = in_doubt(Capability::Lookup, false);
+        let now = record.asked.at.plus(CONFIG().settle_window);
+        record
+            .resolve(now.into(), applied, "alice", "seen", false)
+            .unwrap();
+        record
+    }
+
+    #[test]
+    fn what_a_person_resolved_is_looked_up_before_and_after_the_local_record_is_told() {
+        for applied in [true, false] {
+            let mut record = resolved(applied);
+            let config = CONFIG();
+            let now = record.progress.due.unwrap();
+            let due = |record: &Record, now: Timestamp| {
+                next(record, now.into(), Liveness::Unknown, &config)
+            };
+            assert_eq!(due(&record, now), Next::Look);
+            let After::LookAgain(soon) = after_look(&record, absent(), now.into(), &config) else {
+                panic!("absence settles nothing");
+            };
+            assert!(soon <= now.plus(config.look_backoff));
+            record.progress.checks = 1;
+            record.progress.due = Some(soon);
+            assert_eq!(due(&record, soon), Next::Acknowledge);
+            let later = soon.plus(config.parked_interval);
+            assert_eq!(
+                after_telling(&record, true, soon, &config),
+                AfterTelling::Done(Some(later))
+            );
+            record.progress.acknowledged = true;
+            record.progress.due = Some(later);
+            assert_eq!(due(&record, later), Next::Look);
+            assert_eq!(
+                after_look(&record, absent(), later.into(), &config),
+                After::LookAgain(later.plus(config.parked_interval))
+            );
+            let over = now.plus(config.parked_for);
+            assert_eq!(due(&record, over), Next::Nothing);
+        }
+    }
+
+    #[test]
+    fn proof_after_a_persons_word_is_weighed_and_never_completes() {
+        let record = resolved(false);
+        let proof = Proof {
+            answer: StoredAnswer {
+                status: 200,
+                headers: Vec::new(),
+                body: Bytes::new(),
+            },
+            evidence: "mark".into(),
+        };
+        let found = Observation::Found(proof.clone());
+        let now = record.progress.due.unwrap();
+        assert_eq!(
+            after_look(&record, found, now.into(), &CONFIG()),
+            After::Weigh(proof)
+        );
+    }
+
+    #[test]
+    fn the_local_record_is_not_told_for_ever_and_not_given_up_after_one_failure() {
+        let mut record = resolved(true);
+        let config = CONFIG();
+        let end = record.progress.due.unwrap().plus(config.parked_for);
+        let early = end.minus(Duration::from_secs(1));
+        for (checks, now, gives_up) in [
+            (config.looks_max, early, false),
+            (config.looks_max - 1, end, false),
+            (config.looks_max, end, true),
+            (u32::MAX, end.plus(config.parked_for), true),
+        ] {
+            record.progress.checks = checks;
+            match after_telling(&record, false, now, &config) {
+                AfterTelling::GiveUp(again) => assert!(gives_up && again.is_none()),
+                AfterTelling::Again(at) => {
+                    assert!(!gives_up && at > now && at <= now.plus(config.parked_interval));
+                }
+                AfterTelling::Done(_) => panic!("it does not know"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_person_asks_for_again_is_taken_up_however_old_it_is() {
+        let config = CONFIG();
+        let mut record = Record::claim(
+            asked(Capability::None),
+            OwnerId(1),
+            Timestamp::from_millis(31_000),
+        );
+        record.release(record.asked.at, Some(record.asked.at));
+        let late = record.asked.at.plus(config.resume_for);
+        let due = |record: &Record| next(record, late.into(), Liveness::Unknown, &config);
+        assert!(matches!(due(&record), Next::Park(_)));
+        let mut again = record.clone();
+        again.retry(late.into(), "alice", "needed").unwrap();
+        assert_eq!(due(&again), Next::Resume);
+        // Parked by then, it is looked for, and sent because it never left.
+        record.park(late.into(), "alice", "wait").unwrap();
+        record.retry(late.into(), "alice", "needed").unwrap();
+        assert_eq!(due(&record), Next::Look);
+        assert_eq!(
+            after_look(&record, absent(), late.into(), &config),
+            After::Resend
         );
     }
 }

@@ -95,14 +95,14 @@ async fn look(record: &Record, upstream: &Upstream) -> Result<Observation, Error
 async fn verify(record: &Record, upstream: &Upstream) -> Result<Settled, Error> {
     let asked = &record.asked;
     let (State::Completed, Some(answer)) = (record.state(), &record.answer) else {
-        return Ok(Settled::Agrees);
+        return Ok(Settled::Told);
     };
     let (entity, operation) = {
         let route = route(record);
         (route.entity, route.operation)
     };
     let Some(request) = read_back_request(&asked.request.uri, entity, &answer.body)? else {
-        return Ok(Settled::Agrees);
+        return Ok(Settled::Told);
     };
     let now = upstream.read(&asked.tenant, request).await?;
     Ok(match read_back(operation, entity, &answer.body, &now) {

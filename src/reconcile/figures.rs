@@ -16,6 +16,7 @@ pub struct Figures {
     pub(super) taken_over: AtomicU64,
     pub(super) agreed: AtomicU64,
     pub(super) drifted: AtomicU64,
+    pub(super) contradicted: AtomicU64,
 }
 
 impl Figures {
@@ -57,7 +58,14 @@ impl Figures {
         Self::read(&self.taken_over)
     }
 
+    /// Operations about which the upstream proved a person wrong.
+    #[must_use]
+    pub fn contradicted(&self) -> u64 {
+        Self::read(&self.contradicted)
+    }
+
     /// The share of verified operations on which the upstream and the local record disagreed; 0 when none was verified.
+    /// What a hook only took note of ([`Settled::Told`](super::Settled::Told)) was not verified.
     #[must_use]
     pub fn drift_ratio(&self) -> f64 {
         let drifted = Self::read(&self.drifted);

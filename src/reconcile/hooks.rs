@@ -8,8 +8,10 @@ use std::fmt;
 /// What a check of a settled operation found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// The local record knows it, and agrees with the upstream.
+    /// The local record knows it, and agrees with the upstream: the two were compared.
     Agrees,
+    /// The local record knows it; there was nothing to compare.
+    Told,
     /// The two disagree; how. The hook has corrected the local record, or told whoever will.
     Drift(String),
     /// Not done yet: ask again later.
@@ -26,15 +28,17 @@ pub trait Hooks: Send + Sync + fmt::Debug + 'static {
         upstream: &'a Upstream,
     ) -> BoxFuture<'a, Observation>;
 
-    /// The operation is settled, durably: update the local record, and compare. Called at least once per operation,
-    /// again until it answers other than [`Settled::NotYet`]; the record's id and version tell repeats apart.
+    /// The operation is settled, durably: update the local record, and compare. Called at least once per operation, and
+    /// again until it answers other than [`Settled::NotYet`]: for `settle.parked_for` and `settle.looks_max` times at
+    /// least, then the worker raises an alarm instead. Called again when the upstream proved something about what a person
+    /// resolved; `contradicted` says whether it proved the person wrong. Id and version of the record tell repeats apart.
     fn settled<'a>(
         &'a self,
         record: &'a Record,
         upstream: &'a Upstream,
     ) -> BoxFuture<'a, Result<Settled, BoxError>> {
         let _ = (record, upstream);
-        Box::pin(std::future::ready(Ok(Settled::Agrees)))
+        Box::pin(std::future::ready(Ok(Settled::Told)))
     }
 }
 

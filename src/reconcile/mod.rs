@@ -9,6 +9,9 @@
 //!
 //! It never sends a write that is not `Keyed` a second time, and never changes a final state.
 //!
+//! What it cannot settle waits for a person ([`Operations`]): list, inspect, resolve, park, retry, with who and why in
+//! the audit trail. What a person resolved is looked up on; proof of the contrary is told as drift, and as contradicted.
+//!
 //! **Cancel safety.** A check that is cut off anywhere is made again once its lease is over; hooks run at least once.
 //!
 //! ```
@@ -33,10 +36,13 @@
 
 mod figures;
 mod hooks;
+mod people;
+mod settled;
 mod upstream;
 mod worker;
 
 pub use figures::{Figures, Unresolved};
 pub use hooks::{Hooks, NoHooks, Settled};
+pub use people::{Operations, Query, Resolution, Undecided};
 pub use upstream::Upstream;
 pub use worker::{ReconcileConfig, Reconciler};

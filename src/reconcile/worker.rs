@@ -1,7 +1,7 @@
 //! Sequences the checks: list what is due, take it in hand, do what `journal::settle` decides.
 
 use super::figures::{Figures, Unresolved};
-use super::hooks::{Hooks, Settled};
+use super::hooks::Hooks;
 use super::upstream::Upstream;
 use crate::clock::Timestamp;
 use crate::context::Priority;
@@ -72,12 +72,12 @@ const PAGE: usize = 64;
 const TROUBLE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     config: ReconcileConfig,
-    book: Book,
-    upstream: Upstream,
-    hooks: Arc<dyn Hooks>,
-    figures: Figures,
+    pub(super) book: Book,
+    pub(super) upstream: Upstream,
+    pub(super) hooks: Arc<dyn Hooks>,
+    pub(super) figures: Figures,
     places: Arc<Semaphore>,
     /// Whose operations it works on; `None` for all in the journal.
     namespace: Option<Arc<str>>,
@@ -88,13 +88,13 @@ struct Shared {
 /// See the [room](super). Clones share one worker's state.
 #[derive(Clone, Debug)]
 pub struct Reconciler {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// Puts an operation down however its check ends.
-struct InHand {
-    book: Book,
-    live: Arc<Live>,
+pub(super) struct InHand {
+    pub(super) book: Book,
+    pub(super) live: Arc<Live>,
 }
 
 impl Drop for InHand {
@@ -204,7 +204,7 @@ impl Reconciler {
         })
     }
 
-    fn ours(&self) -> Filter {
+    pub(super) fn ours(&self) -> Filter {
         Filter {
             namespace: self.shared.namespace.clone(),
             ..Filter::default()
@@ -305,7 +305,7 @@ impl Reconciler {
         Ok(taken)
     }
 
-    async fn check(&self, live: &Live) {
+    pub(super) async fn check(&self, live: &Live) {
         let book = &self.shared.book;
         let Some(record) = live.record() else { return };
         let settle = &book.config().settle;
@@ -317,10 +317,12 @@ impl Reconciler {
         // Read after the owner was asked for: what it did before is on record before.
         let now = book.now();
         let done = match next(&record, now, owner, settle) {
-            Next::Nothing => book
-                .step(live, |record| record.progress.due = None)
-                .await
-                .map(|_| ()),
+            Next::Nothing => {
+                self.tell_never_found(&record);
+                book.step(live, |record| record.progress.due = None)
+                    .await
+                    .map(|_| ())
+            }
             Next::Wait(at) if record.progress.due == Some(at) => Ok(()),
             Next::Wait(at) => book
                 .step(live, |record| record.progress.due = Some(at))
@@ -347,14 +349,21 @@ impl Reconciler {
             // Another step came first, or the journal is down: what is due then says what comes next.
             let why = error.to_string();
             book.tell(&record, 0, Decision::JournalTrouble { why: &why });
-            if matches!(error, JournalError::Unavailable(_)) {
+            if matches!(
+                error,
+                JournalError::Unavailable(_) | JournalError::Quarantined(_)
+            ) {
                 // Still in hand, so that it is not taken up again at once.
                 book.clock().sleep(TROUBLE).await;
             }
         }
     }
 
-    async fn look(&self, live: &Live) -> Result<(), JournalError> {
+    /// Takes the operation for this process and asks the hook; `None` when the lease ended meanwhile.
+    pub(super) async fn observe(
+        &self,
+        live: &Live,
+    ) -> Result<Option<(Record, Observation)>, JournalError> {
         let book = &self.shared.book;
         // The lease makes this check ours alone, on every host.
         let record = book.own(live, None).await?;
@@ -364,7 +373,7 @@ impl Reconciler {
         let observation = match book.hold(live, looking).await {
             Some(Ok(observation)) => observation,
             Some(Err(why)) => Observation::CannotTell { why },
-            None => return Ok(()), // Somebody else may look by now.
+            None => return Ok(None),
         };
         let found = match &observation {
             Observation::Found(proof) => proof.evidence.as_str(),
@@ -372,6 +381,14 @@ impl Reconciler {
             Observation::CannotTell { why } => why.as_str(),
         };
         book.tell(&record, 0, Decision::Looked { found });
+        Ok(Some((record, observation)))
+    }
+
+    async fn look(&self, live: &Live) -> Result<(), JournalError> {
+        let book = &self.shared.book;
+        let Some((record, observation)) = self.observe(live).await? else {
+            return Ok(()); // Somebody else may look by now.
+        };
         let moment = book.now();
         let now = moment.at;
         match after_look(&record, observation, moment, &book.config().settle) {
@@ -380,6 +397,7 @@ impl Reconciler {
                     .await?;
                 Figures::count(&self.shared.figures.found);
             }
+            After::Weigh(proof) => self.weigh(live, proof).await?,
             After::Resend => {
                 Figures::count(&self.shared.figures.resent);
                 self.send(live, &record).await;
@@ -465,44 +483,8 @@ impl Reconciler {
         Ok(())
     }
 
-    async fn acknowledge(&self, live: &Live) -> Result<(), JournalError> {
-        let book = &self.shared.book;
-        let record = book.own(live, None).await?;
-        let shared = &self.shared;
-        let telling = self.guarded(async { shared.hooks.settled(&record, &shared.upstream).await });
-        let Some(settled) = book.hold(live, telling).await else {
-            return Ok(());
-        };
-        let now = book.now().at;
-        let done = match settled {
-            Ok(Ok(Settled::Agrees)) => {
-                Figures::count(&self.shared.figures.agreed);
-                true
-            }
-            Ok(Ok(Settled::Drift(what))) => {
-                Figures::count(&self.shared.figures.drifted);
-                book.tell(&record, 0, Decision::Drift { what: &what });
-                true
-            }
-            Ok(Ok(Settled::NotYet) | Err(_)) | Err(_) => false,
-        };
-        let settle = &book.config().settle;
-        book.step(live, |record| {
-            let progress = &mut record.progress;
-            progress.acknowledged = done;
-            let backoff = settle
-                .look_backoff
-                .saturating_mul(2_u32.saturating_pow(progress.checks.min(16)))
-                .min(settle.parked_interval);
-            progress.due = if done { None } else { Some(now.plus(backoff)) };
-            progress.checks = progress.checks.saturating_add(1);
-        })
-        .await?;
-        Ok(())
-    }
-
     /// A hook's answer; a panic or a timeout is told in words.
-    async fn guarded<T>(&self, hook: impl Future<Output = T>) -> Result<T, String> {
+    pub(super) async fn guarded<T>(&self, hook: impl Future<Output = T>) -> Result<T, String> {
         let limit = self.shared.config.hook_timeout;
         let mut hook = std::pin::pin!(hook);
         let caught = std::future::poll_fn(move |cx| {

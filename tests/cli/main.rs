@@ -1,5 +1,8 @@
 //! The program `sturdy`, as a person at a terminal meets it.
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests")]
+
+mod fill;
+mod journal;
 
 use serde_json::Value;
 use std::path::Path;

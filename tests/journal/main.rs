@@ -5,10 +5,21 @@ mod cipher;
 mod conformance;
 #[cfg(feature = "sqlite")]
 mod crash;
+#[cfg(feature = "sqlite")]
+mod damaged;
 mod faulty;
+#[cfg(feature = "sqlite")]
+mod files;
+mod forgetful;
 #[cfg(feature = "sqlite")]
 mod model;
 mod mutants;
+#[cfg(feature = "sqlite")]
+mod owners;
+#[cfg(feature = "sqlite")]
+mod place;
+#[cfg(feature = "sqlite")]
+mod quarantine;
 mod sample;
 mod sealed;
 #[cfg(feature = "sqlite")]

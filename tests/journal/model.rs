@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tower_sturdy::clock::Timestamp;
 use tower_sturdy::context::{OperationId, OperationKey, Tenant};
 use tower_sturdy::journal::{
-    Filter, Journal, Lookup, MemoryJournal, Record, SqliteJournal, State, StoredAnswer,
+    Filter, Journal, Keep, Lookup, MemoryJournal, Purge, Record, SqliteJournal, State, StoredAnswer,
 };
 
 /// Few names, so that calls meet: most sequences have repeats, conflicts and stale steps.
@@ -19,9 +19,11 @@ struct Name {
 
 #[derive(Clone, Debug)]
 enum Call {
-    Claim(u8, Name, Option<u8>, State, Option<u64>),
+    /// Id, name, conflict key, state, due, when it was asked for and when its key was made.
+    Claim(u8, Name, Option<u8>, State, Option<u64>, u64, Option<u64>),
     /// Id, how far off the version is, the next state, due, answer.
     Step(u8, i8, State, Option<u64>, Option<u16>),
+    Purge(u64, Keep),
     GetId(u8),
     GetKey(Name),
     List(Filter),
@@ -41,6 +43,11 @@ fn due() -> impl Strategy<Value = Option<u64>> {
         (0..4_u64).prop_map(Some),
         Just(Some(Timestamp::NEVER.as_millis())),
     ]
+}
+
+/// Some of these are before and some after what a purge forgets; some keys are made after they are asked with.
+fn second() -> impl Strategy<Value = u64> {
+    0..40_u64
 }
 
 fn state() -> impl Strategy<Value = State> {
@@ -69,8 +76,11 @@ fn filter() -> impl Strategy<Value = Filter> {
 fn call() -> impl Strategy<Value = Call> {
     let conflict = prop::option::of(0..2_u8);
     prop_oneof![
-        3 => (0..8_u8, name(), conflict, state(), due())
-            .prop_map(|(id, name, conflict, state, due)| Call::Claim(id, name, conflict, state, due)),
+        3 => (0..8_u8, name(), conflict, state(), due(), second(), prop::option::of(second())).prop_map(
+            |(id, name, conflict, state, due, at, made)| Call::Claim(id, name, conflict, state, due, at, made)
+        ),
+        1 => (second(), prop::sample::select(vec![Keep::Tombstones, Keep::Nothing]))
+            .prop_map(|(before, keep)| Call::Purge(before, keep)),
         4 => (0..8_u8, prop_oneof![4 => Just(0_i8), 1 => -2..3_i8], state(), due(), prop::option::of(any::<u16>()))
             .prop_map(|(id, off, state, due, answer)| Call::Step(id, off, state, due, answer)),
         1 => (0..8_u8).prop_map(Call::GetId),
@@ -104,10 +114,15 @@ fn claim_of(id: u8, name: &Name, conflict: Option<u8>, state: State, due: Option
 }
 
 /// Makes the call; the answer as text, for comparison.
-async fn answer(journal: &impl Journal, call: &Call, current: Option<&Record>) -> String {
+async fn answer(journal: &impl Purge, call: &Call, current: Option<&Record>) -> String {
     match call {
-        Call::Claim(id, name, conflict, state, due) => {
-            let record = claim_of(*id, name, *conflict, *state, *due);
+        Call::Claim(id, name, conflict, state, due, at, made) => {
+            let mut record = claim_of(*id, name, *conflict, *state, *due);
+            let mut asked = (*record.asked).clone();
+            asked.at = Timestamp::from_millis(at * 1_000);
+            asked.issued = made.map(|made| Timestamp::from_millis(made * 1_000));
+            record.asked = Arc::new(asked);
+            record.progress.acknowledged = id % 3 > 0;
             format!("{:?}", journal.claim(&record).await)
         }
         Call::Step(id, off, state, due, status) => {
@@ -134,6 +149,10 @@ async fn answer(journal: &impl Journal, call: &Call, current: Option<&Record>) -
                 body: status.to_be_bytes().to_vec().into(),
             });
             format!("{:?}", journal.step(&next).await)
+        }
+        Call::Purge(before, keep) => {
+            let before = Timestamp::from_millis(before * 1_000);
+            format!("{:?}", journal.purge(before, *keep).await)
         }
         Call::GetId(id) => {
             let id = OperationId::from_bits(u128::from(*id));

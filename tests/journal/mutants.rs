@@ -43,6 +43,9 @@ pub(crate) enum Breaks {
     NeverFreed,
     FreedByCompletionAlone,
     FreedByTheOneBefore,
+    HoldsWhatNobodyWorksOn,
+    BeginsAgainBesideAnother,
+    LooksThenBeginsAgain,
     // step
     ForgetsSteps,
     ChecksNoVersion,
@@ -198,9 +201,10 @@ impl Plain {
                     other.record.progress.acknowledged
                         && self.same_conflict(&other.record.asked, &record.asked)
                 });
-                !state.is_final() && !freed
+                record.holds_conflict() && !freed
             }
-            _ => !state.is_final(),
+            Breaks::HoldsWhatNobodyWorksOn => !state.is_final(),
+            _ => record.holds_conflict(),
         }
     }
 
@@ -307,6 +311,18 @@ impl Plain {
         }
     }
 
+    /// The other one that holds what `next` would begin again with.
+    fn contended(&self, rows: &[Row], next: &Record) -> Option<Record> {
+        let at = rows.iter().position(|row| row.record.id() == next.id())?;
+        if rows[at].record.holds_conflict() || !next.holds_conflict() {
+            return None;
+        }
+        (0..rows.len())
+            .filter(|other| *other != at && self.holds(rows, *other))
+            .find(|other| self.same_conflict(&rows[*other].record.asked, &next.asked))
+            .map(|other| rows[other].record.clone())
+    }
+
     async fn steps(&self, next: &Record) -> Result<(), JournalError> {
         self.trouble().await?;
         if self.is(Breaks::LooksThenSteps) {
@@ -318,6 +334,13 @@ impl Plain {
                 && current.progress.version.checked_add(1) != Some(next.progress.version)
             {
                 return Err(JournalError::Conflict(Box::new(current)));
+            }
+            yield_now().await;
+        }
+        if self.is(Breaks::LooksThenBeginsAgain) {
+            let contended = self.contended(&self.lock(), next);
+            if let Some(other) = contended {
+                return Err(JournalError::Contended(Box::new(other)));
             }
             yield_now().await;
         }
@@ -344,6 +367,15 @@ impl Plain {
                 _ => &rows[at].record,
             };
             return Err(JournalError::Conflict(Box::new(told.clone())));
+        }
+        let unseen = [
+            Breaks::BeginsAgainBesideAnother,
+            Breaks::LooksThenBeginsAgain,
+        ];
+        if let Some(other) = self.contended(&rows, next)
+            && !unseen.contains(&self.breaks)
+        {
+            return Err(JournalError::Contended(Box::new(other)));
         }
         if self.is(Breaks::ForgetsSteps) {
             return Ok(());

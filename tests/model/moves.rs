@@ -610,6 +610,7 @@ impl Step<'_> {
                 self.world.hosts[host].doing = Doing::Driving;
                 return;
             }
+            After::Weigh(_) => unreachable!("nobody resolves anything here"),
             After::Park(why) => self.park(host, record, why),
             After::LookAgain(at) => {
                 let mut again = record;

@@ -27,6 +27,7 @@ pub enum Look {
 #[derive(Clone, Copy, Debug)]
 pub enum Check {
     Agrees,
+    Told,
     Drifts,
     NotYet,
     Fails,
@@ -138,6 +139,7 @@ impl Hooks for Planned {
         Box::pin(async move {
             match check {
                 Check::Agrees => Ok(Settled::Agrees),
+                Check::Told => Ok(Settled::Told),
                 Check::Drifts => Ok(Settled::Drift("planned".into())),
                 Check::NotYet => Ok(Settled::NotYet),
                 Check::Fails => Err("planned".into()),

@@ -142,12 +142,16 @@ impl Plan {
     }
 
     pub fn build(&self, journal: &FaultyJournal, probe: Probe, hooks: Arc<dyn Hooks>) -> House {
-        let book = book_with(
-            Arc::new(journal.clone()),
-            self.clock,
-            self.config,
-            self.seed,
-        );
+        self.build_on(Arc::new(journal.clone()), probe, hooks)
+    }
+
+    pub fn build_on(
+        &self,
+        journal: Arc<dyn Journal>,
+        probe: Probe,
+        hooks: Arc<dyn Hooks>,
+    ) -> House {
+        let book = book_with(journal, self.clock, self.config, self.seed);
         let gate = AttemptLayer::new(AttemptConfig::default())
             .unwrap()
             .with_book(book.clone())

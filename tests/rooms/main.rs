@@ -6,14 +6,21 @@ mod cache;
 #[path = "../journal/cipher.rs"]
 mod cipher;
 mod collect;
+mod contended;
 mod hooks;
 mod house;
 mod idempotency;
 mod journal_down;
+#[cfg(feature = "sqlite")]
+mod os_locks;
 mod owners;
+mod people;
 mod probe;
+mod purged;
 mod rate_limit;
 mod reconcile;
+#[cfg(feature = "sqlite")]
+mod restored;
 mod retry;
 mod sealed;
 mod stack;

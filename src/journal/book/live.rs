@@ -190,6 +190,8 @@ impl Live {
 pub fn told_of(record: &Record, now: Timestamp) -> Told {
     let id = record.id();
     match record.state() {
+        // What it answered is gone: all that is known is that the key was used.
+        _ if record.is_tombstone() => Told::Final(Box::new(Err(Error::KeyExpired))),
         State::Completed | State::Rejected => Told::Final(Box::new(Ok(replay(record, now)))),
         State::Parked => Told::Final(Box::new(Err(Error::parked(id)))),
         State::Unknown => Told::NotYet(Error::outcome_unknown(id)),

@@ -16,6 +16,7 @@ mod tasks;
 pub use live::{Live, Told, told_of};
 pub(crate) use pages::Entered;
 use pages::{KeyOf, Pages};
+pub(crate) use steps::NotMade;
 pub(crate) use tasks::Tasks;
 
 use super::moment::{Moment, Watch};

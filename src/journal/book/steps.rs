@@ -13,7 +13,7 @@ use crate::event::Decision;
 use std::time::Duration;
 
 /// Why a change was not made.
-pub(super) enum NotMade<E> {
+pub(crate) enum NotMade<E> {
     /// The record, as it is now, does not allow it.
     Refused(E),
     /// The journal did not take it, or says so.
@@ -40,7 +40,7 @@ impl Book {
     }
 
     /// A step that the record may refuse when its turn comes.
-    pub(super) async fn try_step<T, E>(
+    pub(crate) async fn try_step<T, E>(
         &self,
         live: &Live,
         change: impl FnOnce(&mut Record) -> Result<T, E>,
@@ -143,17 +143,31 @@ impl Book {
         changed
     }
 
+    /// The upstream proved otherwise than what is on record as final: the alarm, and the end told again.
+    pub(crate) fn contradicted(&self, live: &Live) {
+        self.tell_end_again(live);
+        if let Some(record) = live.record() {
+            self.tell_contradiction(&record, 0);
+        }
+    }
+
     pub(super) fn tell_contradiction(&self, record: &Record, attempt: u32) {
-        let what = "the upstream applied what is on record as settled otherwise";
+        let what = match record.state() {
+            State::Completed => "what a person resolved as applied had no effect upstream",
+            _ => "the upstream applied what is on record as settled otherwise",
+        };
         self.tell(record, attempt, Decision::Drift { what });
     }
 
-    pub(super) fn schedule_acknowledgement(&self, record: &mut Record, now: Timestamp) {
+    /// When the local record is told of a settled operation.
+    pub(crate) fn schedule_acknowledgement(&self, record: &mut Record, now: Timestamp) {
         if record.state().is_final() && !record.progress.acknowledged {
             match self.inner.config.acknowledge_after {
                 Some(after) => record.progress.due = Some(now.plus(after)),
                 None => {
-                    record.progress.due = None;
+                    // What a person resolved is looked up all the same.
+                    let watched = record.is_watched(now, self.inner.config.settle.parked_for);
+                    record.progress.due = watched.then_some(now);
                     record.progress.acknowledged = true;
                 }
             }
@@ -195,7 +209,8 @@ impl Book {
         flushed
     }
 
-    /// Makes sure that the worker takes a `Ready` operation up again, for somebody who left while it became that.
+    /// Makes sure that the worker takes a `Ready` operation up again, for somebody who left while it became that, unless
+    /// another operation about the same thing has begun meanwhile. Returns whether it will.
     pub(crate) async fn promise(&self, live: &Live, due: Timestamp) -> bool {
         {
             let mut inside = live.lock();
@@ -208,6 +223,9 @@ impl Book {
             }
         }
         self.flush(live).await
+            && live
+                .record()
+                .is_some_and(|record| record.progress.due.is_some())
     }
 
     /// Writes what the journal does not have yet. Tries again for about a lease's time; what then is not on record is
@@ -221,11 +239,13 @@ impl Book {
             match self.step(live, |_| {}).await {
                 // What came in between is written by the next turn.
                 Ok(_) | Err(JournalError::Conflict(_)) => {}
-                Err(
-                    JournalError::Missing(_)
-                    | JournalError::Contended(_)
-                    | JournalError::Quarantined(_),
-                ) => return false,
+                // Another operation about the same thing came first: this one cannot be promised, and stays as it was.
+                Err(JournalError::Contended(_)) => {
+                    if let Some(record) = live.lock().record.as_mut() {
+                        record.progress.due = None;
+                    }
+                }
+                Err(JournalError::Missing(_) | JournalError::Quarantined(_)) => return false,
                 Err(JournalError::Unavailable(_)) => {
                     if let Some(record) = live.record() {
                         let why = "an end could not be recorded yet";

@@ -1,9 +1,9 @@
 //! Laws of `claim` and `get`.
 
-use super::sample::{NAMESPACE, after, asking, key, odd, plain, tenant};
+use super::sample::{NAMESPACE, asking, key, odd, plain, tenant};
 use super::{Found, answered, in_words, must, same, told};
 use crate::context::OperationId;
-use crate::journal::{Claim, Journal, JournalError, Lookup, Record, State};
+use crate::journal::{Claim, Journal, JournalError, Lookup, Record};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::task::Poll;
 use tokio::task::JoinSet;
 
 /// How many callers race in the laws about races.
-const CALLERS: u128 = 16;
+pub(super) const CALLERS: u128 = 16;
 
 fn by_key(record: &Record) -> Lookup<'_> {
     Lookup::Key {
@@ -44,12 +44,8 @@ pub(super) async fn absent<J: Journal>(journal: &J, which: Lookup<'_>) -> Found 
     })
 }
 
-fn existing(record: &Record) -> Claim {
+pub(super) fn existing(record: &Record) -> Claim {
     Claim::Existing(Box::new(record.clone()))
-}
-
-fn conflict(record: &Record) -> Claim {
-    Claim::Conflict(Box::new(record.clone()))
 }
 
 pub(super) async fn what_is_not_on_record_is_not_found<J: Journal>(journal: Arc<J>) -> Found {
@@ -90,7 +86,7 @@ pub(super) async fn an_existing_key_is_returned_whole_and_kept<J: Journal>(
 }
 
 /// Claims all of them at once; the ids that won, and what the others were told.
-async fn race<J: Journal>(
+pub(super) async fn race<J: Journal>(
     journal: &Arc<J>,
     records: Vec<Record>,
 ) -> Result<(Vec<Record>, Vec<Claim>), String> {
@@ -183,77 +179,6 @@ pub(super) async fn a_claim_that_is_dropped_is_whole_or_absent<J: Journal>(
             other => answered(&other, &existing(&record))?,
         }
         on_record(&*journal, &record).await?;
-    }
-    Ok(())
-}
-
-fn about(id: u128, key: &str, bill: &str) -> Result<Record, String> {
-    let bill = bill.to_owned();
-    Ok(asking(plain(id, key)?, |asked| asked.conflict = Some(bill)))
-}
-
-pub(super) async fn one_unresolved_operation_per_conflict_key<J: Journal>(
-    journal: Arc<J>,
-) -> Found {
-    let first = about(1, "first", "bill-1")?;
-    claimed(&*journal, &first).await?;
-    let second = about(2, "second", "bill-1")?;
-    let answer = told("claim", journal.claim(&second).await)?;
-    answered(&answer, &conflict(&first))?;
-    absent(&*journal, Lookup::Id(second.id())).await?;
-    // The caller's own key comes first: a repeat of the first is no conflict with itself.
-    let answer = told("claim", journal.claim(&first).await)?;
-    answered(&answer, &existing(&first))?;
-    let other_tenant = tenant("913")?;
-    let elsewhere = asking(about(4, "second", "bill-1")?, |asked| {
-        asked.tenant = other_tenant;
-    });
-    let other_namespace = asking(about(5, "second", "bill-1")?, |asked| {
-        asked.namespace = Arc::from("production");
-    });
-    for record in [about(3, "third", "bill-2")?, elsewhere, other_namespace] {
-        claimed(&*journal, &record).await?;
-    }
-    Ok(())
-}
-
-pub(super) async fn one_of_many_claims_of_a_conflict_key_wins<J: Journal>(
-    journal: Arc<J>,
-) -> Found {
-    let records = (1..=CALLERS).map(|id| about(id, &format!("key-{id}"), "bill"));
-    let (winners, losers) = race(&journal, records.collect::<Result<_, _>>()?).await?;
-    let [winner] = &winners[..] else {
-        return Err(format!("{} callers pay one bill", winners.len()));
-    };
-    for told in losers {
-        answered(&told, &conflict(winner))?;
-    }
-    Ok(())
-}
-
-pub(super) async fn a_conflict_key_is_free_again_after_a_final_state_only<J: Journal>(
-    journal: Arc<J>,
-) -> Found {
-    for (round, last) in (0_u128..).zip([State::Completed, State::Rejected]) {
-        let bill = format!("bill-{round}");
-        let mut first = about(2 * round, &format!("first-{round}"), &bill)?;
-        let second = about(2 * round + 1, &format!("second-{round}"), &bill)?;
-        claimed(&*journal, &first).await?;
-        for state in State::ALL.into_iter().filter(|state| !state.is_final()) {
-            first = after(&first, |next| next.progress.state = state);
-            told("step", journal.step(&first).await)?;
-            let answer = told("claim", journal.claim(&second).await)?;
-            answered(&answer, &conflict(&first)).map_err(|why| format!("while {state}: {why}"))?;
-        }
-        first = after(&first, |next| next.progress.state = last);
-        told("step", journal.step(&first).await)?;
-        claimed(&*journal, &second).await?;
-        // The settled one may still be stepped (acknowledged) without freeing what the second holds.
-        first = after(&first, |next| next.progress.acknowledged = true);
-        told("step", journal.step(&first).await)?;
-        let third = about(1_000 + round, &format!("third-{round}"), &bill)?;
-        let answer = told("claim", journal.claim(&third).await)?;
-        answered(&answer, &conflict(&second))?;
     }
     Ok(())
 }

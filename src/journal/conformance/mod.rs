@@ -26,11 +26,13 @@
 //! journal is checked in the same way, over a journal that keeps the laws.
 
 mod claims;
+mod conflicts;
 mod listings;
+mod purges;
 mod sample;
 mod steps;
 
-use super::{Claim, Journal, Record};
+use super::{Claim, Journal, Purge, Record};
 use crate::clock::Clock;
 use std::fmt;
 use std::sync::Arc;
@@ -100,6 +102,7 @@ fn same(found: &Record, expected: &Record) -> Found {
         ("request.headers", request.headers == as_requested.headers),
         ("request.body", request.body == as_requested.body),
         ("at", asked.at == as_asked.at),
+        ("issued", asked.issued == as_asked.issued),
         ("state", progress.state == as_made.state),
         ("version", progress.version == as_made.version),
         ("attempts", progress.attempts == as_made.attempts),
@@ -157,11 +160,11 @@ async fn bounded(law: impl Future<Output = Found>) -> Found {
 }
 
 macro_rules! laws {
-    ($($room:ident::$law:ident),* $(,)?) => {
-        /// Every law of a journal, in the order in which they are checked.
-        pub const LAWS: &[&str] = &[$(stringify!($law)),*];
+    ($run:ident, $journal:ident, $(#[$doc:meta])* $names:ident: $($room:ident::$law:ident),* $(,)?) => {
+        $(#[$doc])*
+        pub const $names: &[&str] = &[$(stringify!($law)),*];
 
-        async fn run<J: Journal, F: AsyncFn() -> J>(make: F, most: usize) -> Vec<Broken> {
+        async fn $run<J: $journal, F: AsyncFn() -> J>(make: F, most: usize) -> Vec<Broken> {
             let mut broken = Vec::new();
             $(
                 let journal = Arc::new(make().await);
@@ -178,6 +181,10 @@ macro_rules! laws {
 }
 
 laws!(
+    run,
+    Journal,
+    /// Every law of a journal, in the order in which they are checked.
+    LAWS:
     claims::what_is_not_on_record_is_not_found,
     claims::a_claim_is_read_back_whole,
     claims::an_existing_key_is_returned_whole_and_kept,
@@ -185,9 +192,12 @@ laws!(
     claims::a_key_is_taken_within_its_namespace_and_tenant_only,
     claims::an_id_is_never_taken_twice,
     claims::a_claim_that_is_dropped_is_whole_or_absent,
-    claims::one_unresolved_operation_per_conflict_key,
-    claims::one_of_many_claims_of_a_conflict_key_wins,
-    claims::a_conflict_key_is_free_again_after_a_final_state_only,
+    conflicts::one_unresolved_operation_per_conflict_key,
+    conflicts::one_of_many_claims_of_a_conflict_key_wins,
+    conflicts::a_conflict_key_is_free_again_after_a_final_state_only,
+    conflicts::what_nobody_works_on_holds_no_conflict_key,
+    conflicts::what_begins_again_takes_its_conflict_key_or_changes_nothing,
+    conflicts::one_of_many_that_begin_again_wins,
     steps::a_step_is_read_back_whole,
     steps::one_of_two_concurrent_steps_wins,
     steps::a_step_from_another_version_changes_nothing,
@@ -199,6 +209,28 @@ laws!(
     listings::pages_of_a_listing_join_without_gap_or_overlap,
     listings::a_listing_follows_the_steps,
 );
+
+laws!(
+    run_purge,
+    Purge,
+    /// Every law of a journal that forgets, in the order in which they are checked.
+    PURGE_LAWS:
+    purges::only_what_is_over_is_purged,
+    purges::a_tombstone_answers_for_its_key_and_holds_nothing_else,
+    purges::a_deleted_key_is_never_taken_as_new,
+    purges::a_purge_of_many_leaves_none,
+);
+
+/// Runs every law of a journal that forgets ([`Purge`]), as [`check`] does. The laws of journals are not among them.
+///
+/// # Errors
+/// The first law that is broken.
+pub async fn check_purge<J: Purge, F: AsyncFn() -> J>(make: F) -> Result<(), Broken> {
+    match run_purge(make, 1).await.pop() {
+        Some(broken) => Err(broken),
+        None => Ok(()),
+    }
+}
 
 /// Runs every law on a fresh, empty journal each, up to the first that is broken. Must be awaited inside a tokio runtime
 /// with time: some laws use tasks, and each is bounded. (On a paused clock a journal that waits for a socket is soon out

@@ -3,8 +3,8 @@
 use crate::clock::Timestamp;
 use crate::context::{OperationId, OperationKey, Tenant};
 use crate::journal::record::{
-    Asked, Attempt, Capability, Concurrent, Ended, Fingerprint, OwnerId, Progress, Record, State,
-    StoredAnswer, StoredRequest, Transition,
+    Asked, Attempt, Capability, Concurrent, Ended, Fingerprint, OwnerId, Progress, Proven, Record,
+    Resolved, State, StoredAnswer, StoredRequest, Transition,
 };
 use crate::outcome::Outcome;
 use bytes::Bytes;
@@ -42,7 +42,7 @@ pub(super) fn plain(id: u128, key_name: &str) -> Result<Record, String> {
             body: Bytes::from_static(b"{}"),
         },
         at: Timestamp::from_millis(1_000),
-        issued: None,
+        issued: Some(Timestamp::from_millis(900)),
     };
     Ok(Record::claim(
         asked,
@@ -140,6 +140,15 @@ pub(super) fn odd_progress(state: State, version: u64) -> Progress {
         checks: u32::MAX,
         acknowledged: true,
         contradicted: true,
+        purged: Some(Timestamp::NEVER),
+        resolved: Some(Resolved {
+            at: Timestamp::NEVER,
+            applied: true,
+            proven: Some(Proven {
+                at: Timestamp::from_millis(0),
+                evidence: ODD.into(),
+            }),
+        }),
     }
 }
 
@@ -161,6 +170,7 @@ pub(super) fn odd() -> Result<Vec<Record>, String> {
         asked.request.headers = odd_headers();
         asked.request.body = every_byte();
         asked.at = Timestamp::NEVER;
+        asked.issued = Some(Timestamp::NEVER);
     });
     let full = Record {
         progress: odd_progress(State::Parked, u64::MAX - 1),
@@ -178,6 +188,7 @@ pub(super) fn odd() -> Result<Vec<Record>, String> {
         asked.request.body = Bytes::new();
         asked.capability = keyed(Duration::from_nanos(1), Concurrent::Unproven);
         asked.at = Timestamp::from_millis(0);
+        asked.issued = Some(Timestamp::from_millis(0));
     });
     let empty = Record {
         answer: Some(StoredAnswer {
@@ -189,6 +200,7 @@ pub(super) fn odd() -> Result<Vec<Record>, String> {
     };
     let large = asking(plain(1, &"k".repeat(OperationKey::MAX_LEN))?, |asked| {
         asked.capability = Capability::None;
+        asked.issued = None;
         asked.request.method = http::Method::PUT;
         asked.request.body = vec![0xA5; 1 << 20].into();
     });

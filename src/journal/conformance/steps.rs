@@ -104,6 +104,7 @@ pub(super) async fn a_step_never_changes_what_was_asked<J: Journal>(journal: Arc
         asked.request.uri = http::Uri::from_static("/forged");
         asked.request.body.clear();
         asked.at = Timestamp::NEVER;
+        asked.issued = None;
     });
     told("step", journal.step(&forged).await)?;
     on_record(&*journal, &next).await?;

@@ -1,5 +1,10 @@
 //! One operation on record: what was asked, what was tried, what is known. Pure: no clock, no I/O.
 
+mod gap;
+mod people;
+
+pub use people::{CannotResolve, Proven, Resolved, WHO_MAX, WHY_MAX, signed};
+
 use super::moment::Moment;
 use crate::clock::Timestamp;
 use crate::context::{Context, OperationId, OperationKey, Priority, Tenant};
@@ -78,7 +83,11 @@ impl State {
             Self::Claimed => matches!(next, Self::Sending | Self::Ready | Self::Unknown),
             Self::Sending => !matches!(next, Self::Claimed | Self::Sending | Self::Parked),
             Self::Unknown => !matches!(next, Self::Claimed | Self::Unknown | Self::Ready),
-            Self::Ready => matches!(next, Self::Claimed | Self::Sending | Self::Parked),
+            // Only a person rejects what nobody works on.
+            Self::Ready => matches!(
+                next,
+                Self::Claimed | Self::Sending | Self::Parked | Self::Rejected
+            ),
             Self::Parked => matches!(next, Self::Completed | Self::Rejected | Self::Unknown),
             Self::Completed | Self::Rejected => false,
         }
@@ -121,7 +130,7 @@ pub enum Concurrent {
 }
 
 /// Which process works on an operation: random per start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OwnerId(pub u64);
 
@@ -323,8 +332,20 @@ pub struct Progress {
     pub checks: u32,
     /// Whether the hook for settled operations said done.
     pub acknowledged: bool,
-    /// Proof of effect arrived for a record that says otherwise.
+    /// The upstream proved otherwise than what the record says.
     pub contradicted: bool,
+    /// What it held is gone: it is the tombstone of an operation that ended then.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub purged: Option<Timestamp>,
+    /// A person said how it ended.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub resolved: Option<Resolved>,
 }
 
 /// An operation.
@@ -379,6 +400,8 @@ impl Record {
                 checks: 0,
                 acknowledged: false,
                 contradicted: false,
+                purged: None,
+                resolved: None,
             },
             asked: Arc::new(asked),
             answer: None,
@@ -421,6 +444,42 @@ impl Record {
     #[must_use]
     pub const fn state(&self) -> State {
         self.progress.state
+    }
+
+    /// Whether it keeps other operations about the same thing ([`Asked::conflict`]) from beginning: it is not settled, and
+    /// not one that nothing happened to and nobody works on.
+    #[must_use]
+    pub fn holds_conflict(&self) -> bool {
+        let idle = self.state() == State::Ready && self.progress.due.is_none();
+        !self.state().is_final() && !idle
+    }
+
+    /// When it became final; `None` while it is not.
+    #[must_use]
+    pub fn ended(&self) -> Option<Timestamp> {
+        if !self.state().is_final() {
+            return None;
+        }
+        let last = self.progress.history.last().map(|step| step.at);
+        Some(self.progress.purged.or(last).unwrap_or(self.asked.at))
+    }
+
+    /// Whether it is a tombstone: it knows its key and how it ended, and neither what was asked nor what was answered.
+    #[must_use]
+    pub const fn is_tombstone(&self) -> bool {
+        self.progress.purged.is_some()
+    }
+
+    /// The latest time that something on it happened at.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        let steps = self.progress.history.iter().map(|step| step.at);
+        let sends = self.progress.attempts.iter().map(|attempt| {
+            attempt
+                .ended
+                .map_or(attempt.started, |ended| ended.at.max(attempt.started))
+        });
+        steps.chain(sends).fold(self.asked.at, Timestamp::max)
     }
 
     /// What is known over all attempts on record: the join, never the last.
@@ -489,6 +548,12 @@ impl Record {
             .map_or(self.asked.at, |step| step.at)
     }
 
+    /// The number of the next attempt.
+    fn next_number(&self) -> u32 {
+        let numbers = self.progress.attempts.iter().map(|attempt| attempt.number);
+        numbers.max().map_or(1, |last| last.saturating_add(1))
+    }
+
     /// Moves to `next` and writes the step into the audit trail.
     ///
     /// # Errors
@@ -529,13 +594,7 @@ impl Record {
         if self.progress.state != State::Sending {
             self.step(State::Sending, at, "an attempt begins", "gate")?;
         }
-        let number = self
-            .progress
-            .attempts
-            .iter()
-            .map(|attempt| attempt.number)
-            .max()
-            .map_or(1, |last| last.saturating_add(1));
+        let number = self.next_number();
         self.progress.attempts.push(Attempt {
             number,
             owner,
@@ -549,7 +608,7 @@ impl Record {
     /// Adds the end of an attempt, whoever owns the record. Proof completes at once and a refusal that stands alone and
     /// is final rejects at once; doubt and "nothing happened" are left to whoever works on the operation.
     ///
-    /// Returns whether proof of effect contradicts a final state that says otherwise.
+    /// Returns whether what is proven now contradicts a final state that says otherwise.
     pub fn end_attempt(
         &mut self,
         owner: OwnerId,
@@ -580,6 +639,7 @@ impl Record {
                     .is_err()
                 {
                     self.progress.contradicted = true;
+                    self.hear(at, None);
                     return true;
                 }
                 self.answer = answer;
@@ -594,7 +654,7 @@ impl Record {
                 self.answer = answer;
                 self.progress.due = Some(at);
             }
-            _ => {}
+            _ => return self.hear(at, answer),
         }
         false
     }
@@ -624,7 +684,10 @@ impl Record {
             (_, State::Sending | State::Unknown | State::Parked) if self.is_refused_for_good() => {
                 "a late answer refuses it"
             }
-            _ => return true,
+            _ => {
+                self.hear(at, seen.answer.clone());
+                return true;
+            }
         };
         let proven = self.outcome() == Outcome::Applied;
         let next = if proven {
@@ -637,6 +700,7 @@ impl Record {
             self.progress.due = Some(at);
         } else {
             self.progress.contradicted |= proven;
+            self.hear(at, None);
         }
         true
     }

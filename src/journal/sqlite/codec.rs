@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 /// What every read selects; [`decode`] finds columns by name.
 pub(super) const COLUMNS: &str = "id, namespace, tenant, key, conflict, fp_version, fp_digest, capability, upstream_key, \
-     method, uri, headers, body, asked_at, state, version, progress, answer_status, answer_headers, answer_body";
+     method, uri, headers, body, asked_at, \
+     issued_at, state, version, progress, answer_status, answer_headers, answer_body";
 
 /// A record that cannot be put into, or taken out of, a row.
 #[derive(Debug)]
@@ -67,6 +68,10 @@ pub(super) struct ChangingRow {
     pub(super) owner: i64,
     pub(super) lease_until: i64,
     pub(super) due: Option<i64>,
+    /// See [`Record::holds_conflict`].
+    pub(super) holds: bool,
+    /// See [`Record::latest`].
+    pub(super) latest: u64,
     pub(super) progress: String,
     pub(super) answer: Option<AnswerRow>,
 }
@@ -133,6 +138,8 @@ pub(super) fn changing_row(record: &Record) -> Result<ChangingRow, Unfit> {
         owner: progress.owner.0.cast_signed(),
         lease_until: sortable(progress.lease_until),
         due: progress.due.map(sortable),
+        holds: record.holds_conflict(),
+        latest: record.latest().as_millis(),
         progress: json("progress", progress)?,
         answer,
     })
@@ -188,7 +195,9 @@ fn decode_asked(row: &Row<'_>, id: OperationId) -> Result<Asked, Failure> {
             body: Bytes::from(body),
         },
         at: Timestamp::from_millis(at.cast_unsigned()),
-        issued: None,
+        issued: row
+            .get::<_, Option<i64>>("issued_at")?
+            .map(|at| Timestamp::from_millis(at.cast_unsigned())),
     })
 }
 

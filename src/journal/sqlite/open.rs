@@ -2,134 +2,33 @@
 //! durability that was not read back.
 
 use super::SqliteConfig;
-use super::schema::{APPLICATION_ID, CREATE, VERSION};
-use crate::error::{BoxError, InvalidConfig};
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
-use std::fmt;
+use super::beside::Neighbours;
+use super::error::{OpenError, WhyNot};
+use super::keeper::Keeper;
+use super::owners::Owners;
+use super::schema::{self, APPLICATION_ID, VERSION};
+use super::{meta, store};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Why a journal file was not opened; the message says what to do. Nothing was changed in a file that is not ours.
-#[derive(Clone, Debug)]
-pub struct OpenError {
-    path: PathBuf,
-    why: WhyNot,
-}
-
-/// The kinds of [`OpenError`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum WhyNot {
-    /// A setting cannot work.
-    Setting(InvalidConfig),
-    /// The directory does not exist.
-    NoDirectory,
-    /// The path is a directory, or another thing that is no file.
-    NoFile,
-    /// The file or its directory may not be written by this process.
-    ReadOnly,
-    /// The file is something else: no SQLite database, or another application's.
-    Foreign(String),
-    /// The file was written by a newer version of this crate, in this format.
-    Newer(i32),
-    /// Another process holds the file locked.
-    Locked,
-    /// The file system or the build of SQLite does not give what durability needs.
-    NotDurable(String),
-    /// Anything else.
-    Failed(Arc<dyn std::error::Error + Send + Sync>),
-}
-
-impl OpenError {
-    /// The file, as an absolute path.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Why it was not opened.
-    #[must_use]
-    pub const fn why(&self) -> &WhyNot {
-        &self.why
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot open the journal {}: ", self.path.display())?;
-        match &self.why {
-            WhyNot::Setting(invalid) => write!(f, "{invalid}"),
-            WhyNot::NoDirectory => f.write_str("its directory does not exist; create it first"),
-            WhyNot::NoFile => f.write_str("it is a directory; name a file in it"),
-            WhyNot::ReadOnly => f.write_str(
-                "this process may not write it; give its user write permission on the file and on the directory (SQLite keeps two more files beside it)",
-            ),
-            WhyNot::Foreign(found) => {
-                write!(f, "it is not a journal but {found}; nothing was changed; name another path")
-            }
-            WhyNot::Newer(found) => write!(
-                f,
-                "its format is {found}, and this version knows {VERSION} at most; use the version that wrote it, or a newer one"
-            ),
-            WhyNot::Locked => f.write_str(
-                "another process holds it locked; end that process (a backup, an open SQLite shell), or wait and try again",
-            ),
-            WhyNot::NotDurable(what) => write!(
-                f,
-                "{what}, so what it acknowledges would not survive a crash; put it on a local file system"
-            ),
-            WhyNot::Failed(source) => write!(f, "{source}"),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.why {
-            WhyNot::Setting(invalid) => Some(invalid),
-            WhyNot::Failed(source) => Some(&**source),
-            _ => None,
-        }
-    }
-}
-
-impl WhyNot {
-    fn failed(source: impl Into<BoxError>) -> Self {
-        Self::Failed(Arc::from(source.into()))
-    }
-}
-
-impl From<rusqlite::Error> for WhyNot {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => Self::Foreign("no SQLite database".to_owned()),
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
-                Self::ReadOnly
-            }
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
-            _ => Self::failed(error),
-        }
-    }
-}
-
-impl From<io::Error> for WhyNot {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::NoDirectory,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
-            _ => Self::failed(error),
-        }
-    }
-}
+use std::sync::{Mutex, PoisonError};
 
 /// One at a time in this process: closing the handle that made a file would drop the locks that another connection
 /// of the same process holds on it (POSIX locks belong to the process).
 static OPENING: Mutex<()> = Mutex::new(());
 
+/// A file that is open for writing.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) owners: Owners,
+    pub(super) keeper: Keeper,
+}
+
 /// Opens or makes the file that `config` names.
-pub(super) fn open(config: &SqliteConfig) -> Result<(Connection, PathBuf), OpenError> {
+pub(super) fn open(config: &SqliteConfig) -> Result<Opened, OpenError> {
     let _alone = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
     // Absolute, so that SQLite's names for things that are no files (":memory:", "") mean files here.
     let path = std::path::absolute(&config.path).unwrap_or_else(|_| config.path.clone());
@@ -138,12 +37,17 @@ pub(super) fn open(config: &SqliteConfig) -> Result<(Connection, PathBuf), OpenE
         .map_err(WhyNot::Setting)
         .and_then(|()| open_at(&path, config))
     {
-        Ok(connection) => Ok((connection, path)),
+        Ok((connection, keeper)) => Ok(Opened {
+            owners: Owners::beside(keeper.neighbours().journal()),
+            connection,
+            path,
+            keeper,
+        }),
         Err(why) => Err(OpenError { path, why }),
     }
 }
 
-fn open_at(path: &Path, config: &SqliteConfig) -> Result<Connection, WhyNot> {
+fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Keeper), WhyNot> {
     if path.is_dir() {
         return Err(WhyNot::NoFile);
     }
@@ -153,15 +57,23 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<Connection, WhyNot> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(config.busy_timeout)?;
-    let fresh = recognise(&connection)?;
+    recognise(&connection)?;
+    not_cut_off(&connection, path)?;
     if connection.is_readonly("main")? {
         return Err(WhyNot::ReadOnly);
     }
     make_durable(&connection)?;
-    if fresh {
-        create(&connection)?;
+    // SQLite follows links as well: whatever lies beside the file lies beside the same file for everybody.
+    let neighbours = Neighbours::of(std::fs::canonicalize(path)?);
+    let locked = neighbours.lock(config.busy_timeout)?;
+    let locked = locked.ok_or(WhyNot::Locked)?;
+    bring_up_to_date(&connection, config)?;
+    let keeper = Keeper::start(neighbours, &connection, &locked).map_err(WhyNot::of)?;
+    if keeper.quarantine().is_none() {
+        let owners = Owners::beside(keeper.neighbours().journal());
+        owners.sweep(&store::working(&connection)?);
     }
-    Ok(connection)
+    Ok((connection, keeper))
 }
 
 /// SQLite takes a file that is too short for a header for an empty one, and would write over it.
@@ -171,6 +83,24 @@ fn not_a_stub(path: &Path) -> Result<(), WhyNot> {
         1..512 => Err(WhyNot::Foreign("no SQLite database".to_owned())),
         _ => Ok(()),
     }
+}
+
+/// SQLite notices that a file lost its end only when it looks for something there. A file with a log may be shorter than
+/// it says: the rest is in the log.
+fn not_cut_off(connection: &Connection, path: &Path) -> Result<(), WhyNot> {
+    let log = std::fs::metadata(super::beside::named(path, "-wal"));
+    if log.is_ok_and(|log| log.len() > 0) {
+        return Ok(());
+    }
+    let read = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let says = read("page_count")? * read("page_size")?;
+    let length = std::fs::metadata(path)?.len();
+    if says.cast_unsigned() > length {
+        return Err(WhyNot::Damaged(format!(
+            "it has {length} bytes and says that it has {says}"
+        )));
+    }
+    Ok(())
 }
 
 /// Makes an empty file that only its owner may read, unless there is one. SQLite gives the files that it keeps beside
@@ -191,13 +121,13 @@ fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
-/// Whether the file is empty; an error if it is not ours.
-fn recognise(connection: &Connection) -> Result<bool, WhyNot> {
+/// The format of the file, 0 if it is empty; an error if it is not ours.
+fn recognise(connection: &Connection) -> Result<i32, WhyNot> {
     let application = number(connection, "application_id")?;
     let version = number(connection, "user_version")?;
     if application == APPLICATION_ID {
         return match version {
-            VERSION => Ok(false),
+            1..=VERSION => Ok(version),
             newer if newer > VERSION => Err(WhyNot::Newer(newer)),
             unknown => Err(WhyNot::Foreign(format!(
                 "a journal of the format {unknown}, which never was"
@@ -207,7 +137,7 @@ fn recognise(connection: &Connection) -> Result<bool, WhyNot> {
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if application == 0 && version == 0 && tables == 0 {
-        return Ok(true);
+        return Ok(0);
     }
     Err(WhyNot::Foreign(format!(
         "an SQLite database of another application (application_id {application}, {tables} tables and indexes)"
@@ -238,6 +168,8 @@ fn make_durable(connection: &Connection) -> Result<(), WhyNot> {
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 4_000, |_| Ok(()))?;
     // After a burst the log shrinks back to this at a checkpoint: 64 MiB, four times where checkpoints begin.
     connection.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))?;
+    // A damaged page is told, where SQLite can see it, instead of being used.
+    connection.pragma_update(None, "cell_size_check", true)?;
     // Names in the file's schema are never run as code, whoever wrote it.
     connection.pragma_update(None, "trusted_schema", false)?;
     // The SQL of this module: a dozen statements, and a few more for the filters of listings.
@@ -245,13 +177,22 @@ fn make_durable(connection: &Connection) -> Result<(), WhyNot> {
     Ok(())
 }
 
-/// Makes the table, unless another process did so meanwhile.
-fn create(connection: &Connection) -> Result<(), WhyNot> {
+/// Makes the tables or brings an older file up to date, in one transaction, unless another process did so meanwhile.
+fn bring_up_to_date(connection: &Connection, config: &SqliteConfig) -> Result<(), WhyNot> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    if recognise(&transaction)? {
-        transaction.execute_batch(CREATE)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
+    let format = recognise(&transaction)?;
+    if format < VERSION {
+        schema::migrate(&transaction, format)?;
+    }
+    if let Some(wanted) = &config.environment {
+        match meta::text(&transaction, meta::ENVIRONMENT)? {
+            Some(found) if found != *wanted => {
+                let wanted = wanted.clone();
+                return Err(WhyNot::Environment { found, wanted });
+            }
+            Some(_) => {}
+            None => meta::put(&transaction, meta::ENVIRONMENT, wanted)?,
+        }
     }
     transaction.commit()?;
     Ok(())
@@ -261,32 +202,29 @@ fn create(connection: &Connection) -> Result<(), WhyNot> {
 mod tests {
     use super::*;
 
-    fn told(code: i32) -> WhyNot {
-        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None).into()
-    }
-
     #[test]
-    fn what_may_not_be_written_is_told_as_such() {
-        for code in [
-            rusqlite::ffi::SQLITE_READONLY,
-            rusqlite::ffi::SQLITE_READONLY_DIRECTORY,
-            rusqlite::ffi::SQLITE_PERM,
-            rusqlite::ffi::SQLITE_CANTOPEN,
-        ] {
-            assert!(matches!(told(code), WhyNot::ReadOnly), "{code}");
+    fn a_file_is_brought_up_to_date_whole_or_not_at_all() {
+        let db = Connection::open_in_memory().unwrap();
+        schema::migrate_to(&db, 0, 1).unwrap();
+        let config = SqliteConfig::new("unused");
+        let pages: i64 = db
+            .query_row("PRAGMA page_count", [], |row| row.get(0))
+            .unwrap();
+        let mut refused = 0;
+        for more in 0.. {
+            // What a full disk is to SQLite: it stops at one page more each time.
+            db.execute_batch(&format!("PRAGMA max_page_count = {}", pages + more))
+                .unwrap();
+            if bring_up_to_date(&db, &config).is_ok() {
+                break;
+            }
+            refused += 1;
+            assert_eq!(number(&db, "user_version").unwrap(), 1);
+            let tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('meta', 'adoption')";
+            let made: i64 = db.query_row(tables, [], |row| row.get(0)).unwrap();
+            assert_eq!(made, 0);
         }
-        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
-        assert!(matches!(WhyNot::from(denied), WhyNot::ReadOnly));
-    }
-
-    #[test]
-    fn a_lock_is_told_as_such() {
-        for code in [
-            rusqlite::ffi::SQLITE_BUSY,
-            rusqlite::ffi::SQLITE_BUSY_RECOVERY,
-            rusqlite::ffi::SQLITE_LOCKED,
-        ] {
-            assert!(matches!(told(code), WhyNot::Locked), "{code}");
-        }
+        assert!(refused > 0);
+        assert_eq!(number(&db, "user_version").unwrap(), VERSION);
     }
 }

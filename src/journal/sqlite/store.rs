@@ -1,10 +1,15 @@
 //! The four things a journal does, as SQL on one connection; no transaction of their own.
 
 use super::codec::{self, COLUMNS, ChangingRow, NewRow, Unfit, id_bytes};
+use super::meta;
+use crate::clock::Timestamp;
 use crate::context::{OperationId, OperationKey, Tenant};
-use crate::journal::{Claim, Filter, JournalError, Record, State};
+use crate::journal::forget::Forgotten;
+use crate::journal::{Asked, Claim, Filter, JournalError, OwnerId, Record, State};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, params};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::LazyLock;
 
 /// Why a statement did not do its work.
 #[derive(Debug)]
@@ -69,15 +74,20 @@ impl std::error::Error for Failure {
 /// An answer of the store: a refusal by the journal's rules is an answer like any other.
 pub(super) type Told<T> = Result<Result<T, JournalError>, Failure>;
 
+/// The condition of the index `operation_conflict`: what holds its conflict key, as [`Record::holds_conflict`] says.
+const HOLDS: &str =
+    "state NOT IN ('completed', 'rejected') AND NOT (state = 'ready' AND due IS NULL)";
+
 pub(super) fn claim(db: &Connection, row: &NewRow) -> Told<Claim> {
-    // The unique index on conflict keys does not look at final records, so a claim that is born final asks first.
-    let refused = if row.changing.state.is_final() {
-        standing_against(db, row)?
-    } else {
-        None
-    };
-    if let Some(refused) = refused {
-        return Ok(Ok(refused));
+    let takes = forgotten(db)?.takes(&row.asked);
+    // Nothing but the write lock keeps two operations about one thing apart, so who else is there is asked first.
+    if row.asked.conflict.is_some() || !takes {
+        match standing_against(db, row)? {
+            Some(existing @ Claim::Existing(_)) => return Ok(Ok(existing)),
+            _ if !takes => return Ok(Ok(Claim::Expired)),
+            Some(refused) => return Ok(Ok(refused)),
+            None => {}
+        }
     }
     if insert(db, row)? {
         return Ok(Ok(Claim::Claimed));
@@ -91,20 +101,30 @@ pub(super) fn claim(db: &Connection, row: &NewRow) -> Told<Claim> {
     }
 }
 
+/// Which keys that are not on record are not taken.
+pub(super) fn forgotten(db: &Connection) -> rusqlite::Result<Forgotten> {
+    Ok(meta::json(db, meta::FORGOTTEN)?.unwrap_or_default())
+}
+
 fn standing_against(db: &Connection, row: &NewRow) -> Result<Option<Claim>, Failure> {
     let asked = &row.asked;
     if let Some(existing) = by_key(db, &asked.namespace, &asked.tenant, &asked.key)? {
         return Ok(Some(Claim::Existing(Box::new(existing))));
     }
+    let other = holder(db, asked)?;
+    Ok(other.map(|other| Claim::Conflict(Box::new(other))))
+}
+
+/// The operation that holds the conflict key of `asked`.
+fn holder(db: &Connection, asked: &Asked) -> Result<Option<Record>, Failure> {
     let Some(conflict) = &asked.conflict else {
         return Ok(None);
     };
-    let other = one(
+    one(
         db,
-        "namespace = ?1 AND tenant = ?2 AND conflict = ?3 AND state NOT IN ('completed', 'rejected')",
+        &format!("namespace = ?1 AND tenant = ?2 AND conflict = ?3 AND {HOLDS}"),
         params![&*asked.namespace, asked.tenant.as_str(), conflict],
-    )?;
-    Ok(other.map(|other| Claim::Conflict(Box::new(other))))
+    )
 }
 
 fn insert(db: &Connection, row: &NewRow) -> Result<bool, Failure> {
@@ -113,9 +133,9 @@ fn insert(db: &Connection, row: &NewRow) -> Result<bool, Failure> {
     let added = db
         .prepare_cached(
             "INSERT INTO operation (id, namespace, tenant, key, conflict, fp_version, fp_digest, capability, \
-             upstream_key, method, uri, headers, body, asked_at, state, version, owner, lease_until, due, progress, \
-             answer_status, answer_headers, answer_body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
-             ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23) ON CONFLICT DO NOTHING",
+             upstream_key, method, uri, headers, body, asked_at, issued_at, state, version, owner, lease_until, due, \
+             progress, answer_status, answer_headers, answer_body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
+             ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             &id_bytes(asked.id)[..],
@@ -132,6 +152,7 @@ fn insert(db: &Connection, row: &NewRow) -> Result<bool, Failure> {
             row.headers,
             &asked.request.body[..],
             asked.at.as_millis().cast_signed(),
+            asked.issued.map(|at| at.as_millis().cast_signed()),
             changing.state.as_str(),
             changing.version.cast_signed(),
             changing.owner,
@@ -148,35 +169,51 @@ fn insert(db: &Connection, row: &NewRow) -> Result<bool, Failure> {
 pub(super) fn step(db: &Connection, next: &ChangingRow) -> Told<()> {
     let answer = next.answer.as_ref();
     // The first version has none before it, so nothing on record can be waiting for it.
-    if let Some(before) = next.version.checked_sub(1) {
-        let replaced = db
-            .prepare_cached(
-                "UPDATE operation SET state = ?3, version = ?4, owner = ?5, lease_until = ?6, due = ?7, \
-                 progress = ?8, answer_status = ?9, answer_headers = ?10, answer_body = ?11 \
-                 WHERE id = ?1 AND version = ?2",
-            )?
-            .execute(params![
-                &id_bytes(next.id)[..],
-                before.cast_signed(),
-                next.state.as_str(),
-                next.version.cast_signed(),
-                next.owner,
-                next.lease_until,
-                next.due,
-                next.progress,
-                answer.map(|answer| answer.status),
-                answer.map(|answer| &*answer.headers),
-                answer.map(|answer| &answer.body[..]),
-            ])?;
+    let before = next.version.checked_sub(1);
+    if let Some(before) = before {
+        let replaced = db.prepare_cached(&STEP)?.execute(params![
+            &id_bytes(next.id)[..],
+            before.cast_signed(),
+            next.state.as_str(),
+            next.version.cast_signed(),
+            next.owner,
+            next.lease_until,
+            next.due,
+            next.progress,
+            answer.map(|answer| answer.status),
+            answer.map(|answer| &*answer.headers),
+            answer.map(|answer| &answer.body[..]),
+            next.holds,
+        ])?;
         if replaced == 1 {
             return Ok(Ok(()));
         }
     }
-    Ok(Err(match by_id(db, next.id)? {
-        Some(current) => JournalError::Conflict(Box::new(current)),
-        None => JournalError::Missing(next.id),
-    }))
+    let Some(current) = by_id(db, next.id)? else {
+        return Ok(Err(JournalError::Missing(next.id)));
+    };
+    if Some(current.progress.version) != before {
+        return Ok(Err(JournalError::Conflict(Box::new(current))));
+    }
+    match holder(db, &current.asked)? {
+        Some(other) => Ok(Err(JournalError::Contended(Box::new(other)))),
+        None => Err(Failure::Unexplained(next.id)),
+    }
 }
+
+/// A step from what does not hold its conflict key to what does finds nobody else who holds it.
+static STEP: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "UPDATE operation SET state = ?3, version = ?4, owner = ?5, lease_until = ?6, due = ?7, \
+         progress = ?8, answer_status = ?9, answer_headers = ?10, answer_body = ?11 \
+         WHERE id = ?1 AND version = ?2 AND (NOT ?12 OR conflict IS NULL OR ({HOLDS}) OR NOT EXISTS \
+         (SELECT 1 FROM operation AS other WHERE other.namespace = operation.namespace \
+         AND other.tenant = operation.tenant AND other.conflict = operation.conflict AND {}))",
+        HOLDS
+            .replace("state ", "other.state ")
+            .replace("due ", "other.due ")
+    )
+});
 
 pub(super) fn by_id(db: &Connection, id: OperationId) -> Result<Option<Record>, Failure> {
     one(db, "id = ?1", params![&id_bytes(id)[..]])
@@ -202,6 +239,34 @@ fn one(db: &Connection, condition: &str, params: impl Params) -> Result<Option<R
         .query_row(params, |row| Ok(codec::decode(row)))
         .optional()?;
     found.transpose()
+}
+
+/// The record in a row of the table.
+pub(super) fn by_row(db: &Connection, row: i64) -> Result<Option<Record>, Failure> {
+    one(db, "rowid = ?1", params![row])
+}
+
+/// When the newest row was asked for.
+pub(super) fn last_asked(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
+    let at: Option<i64> = db
+        .query_row(
+            "SELECT asked_at FROM operation ORDER BY rowid DESC LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(at.map(|at| Timestamp::from_millis(at.cast_unsigned())))
+}
+
+/// Who has operations in hand. All of these are due: their leases end.
+pub(super) fn working(db: &Connection) -> Result<BTreeSet<OwnerId>, rusqlite::Error> {
+    let sql = "SELECT DISTINCT owner FROM operation WHERE due IS NOT NULL AND state IN ('claimed', 'sending')";
+    let mut statement = db.prepare(sql)?;
+    let owners = statement.query_map([], |row| {
+        let owner: i64 = row.get(0)?;
+        Ok(OwnerId(owner.cast_unsigned()))
+    })?;
+    owners.collect()
 }
 
 /// What is due, then what is not: two ordered walks along two indexes, for no one index has both orders.
@@ -309,10 +374,13 @@ fn count_due(db: &Connection, filter: &Filter) -> Result<usize, Failure> {
 mod tests {
     use super::super::schema;
     use super::*;
+    use crate::clock::Timestamp;
+    use crate::journal::Capability;
+    use crate::journal::record::tests::asked;
 
     fn plan(sql: &str) -> String {
         let db = Connection::open_in_memory().unwrap();
-        db.execute_batch(schema::CREATE).unwrap();
+        schema::migrate(&db, 0).unwrap();
         let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let count = statement.parameter_count();
         let rows = statement
@@ -348,20 +416,30 @@ mod tests {
     }
 
     #[test]
-    fn the_conflict_index_knows_which_states_are_final() {
+    fn the_conflict_index_is_used_and_knows_who_holds_a_conflict_key() {
+        let db = Connection::open_in_memory().unwrap();
         for state in State::ALL {
-            let word = format!("'{state}'");
-            assert_eq!(
-                schema::CREATE.contains(&format!("NOT IN ({word}"))
-                    || schema::CREATE.contains(&format!(", {word})")),
-                state.is_final(),
-                "{state}"
-            );
+            for due in [None, Some(0), Some(i64::MAX)] {
+                let mut record = Record::claim(
+                    asked(Capability::Lookup),
+                    OwnerId(1),
+                    Timestamp::from_millis(1),
+                );
+                record.progress.state = state;
+                record.progress.due = due.map(|due| Timestamp::from_millis(due.cast_unsigned()));
+                let sql = format!("SELECT {HOLDS} FROM (SELECT ?1 AS state, ?2 AS due)");
+                let holds: bool = db
+                    .query_row(&sql, params![state.as_str(), due], |row| row.get(0))
+                    .unwrap();
+                assert_eq!(holds, record.holds_conflict(), "{state} {due:?}");
+            }
         }
-        let plan = plan(
-            "SELECT id FROM operation WHERE namespace = ?1 AND tenant = ?2 AND conflict = ?3 \
-             AND state NOT IN ('completed', 'rejected')",
-        );
-        assert!(plan.contains("operation_conflict"), "{plan}");
+        let ask = plan(&format!(
+            "SELECT id FROM operation WHERE namespace = ?1 AND tenant = ?2 AND conflict = ?3 AND {HOLDS}"
+        ));
+        assert!(ask.contains("operation_conflict"), "{ask}");
+        let step = plan(&STEP);
+        assert!(step.contains("operation_conflict"), "{step}");
+        assert!(!step.contains("SCAN"), "{step}");
     }
 }

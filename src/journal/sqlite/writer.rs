@@ -4,10 +4,13 @@
 //! The drain runs on the blocking pool and ends when the queue is empty, so the journal has no thread of its own, and a
 //! paused clock stands still while it works. A job that is in the queue is done whether or not its caller still waits.
 
+use super::adopt::{self, PastAdoption};
 use super::codec::{ChangingRow, NewRow};
+use super::keeper::Keeper;
+use super::purge::{self, Part};
 use super::store::{self, Failure};
 use crate::context::{OperationId, OperationKey, Tenant};
-use crate::journal::{Claim, Filter, JournalError, Record};
+use crate::journal::{Claim, Filter, JournalError, Purged, Record};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,6 +28,8 @@ pub(super) enum Work {
     Id(OperationId),
     Key(String, Tenant, OperationKey),
     List(Filter),
+    Purge(Part),
+    Adoptions,
     /// Stands for a bug in the drain.
     #[cfg(test)]
     Panic,
@@ -37,6 +42,9 @@ pub(super) enum Reply {
     Stepped,
     Found(Option<Box<Record>>),
     Listed(Vec<Record>),
+    /// And where the next part begins.
+    Purged(Purged, Option<i64>),
+    Adoptions(Vec<PastAdoption>),
 }
 
 type Answer = Result<Reply, JournalError>;
@@ -73,6 +81,7 @@ pub(super) struct Writer {
     places: Arc<Semaphore>,
     batch: usize,
     commits: AtomicU64,
+    keeper: Option<Keeper>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -88,7 +97,35 @@ impl Writer {
             places: Arc::new(Semaphore::new(places)),
             batch,
             commits: AtomicU64::new(0),
+            keeper: None,
         }
+    }
+
+    pub(super) fn kept(mut self, keeper: Keeper) -> Self {
+        self.keeper = Some(keeper);
+        self
+    }
+
+    pub(super) const fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.as_ref()
+    }
+
+    /// Runs `work` on the connection while nothing else does, to its end.
+    pub(super) async fn alone<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Connection, &Keeper) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let runtime = Handle::try_current().map_err(JournalError::unavailable)?;
+        let writer = Arc::clone(self);
+        let done = runtime.spawn_blocking(move || {
+            let connection = lock(&writer.connection);
+            match &writer.keeper {
+                Some(keeper) => work(&connection, keeper),
+                None => Err(JournalError::unavailable(NoAnswer)),
+            }
+        });
+        done.await
+            .unwrap_or_else(|_| Err(JournalError::unavailable(NoAnswer)))
     }
 
     pub(super) fn commits(&self) -> u64 {
@@ -164,8 +201,19 @@ impl Writer {
             TransactionBehavior::Deferred
         };
         let transaction = Transaction::new_unchecked(&connection, behavior)?;
+        let keeper = self.keeper.as_ref().filter(|_| writes);
+        let raise = match keeper {
+            Some(keeper) => keeper.raise(&transaction)?,
+            None => None,
+        };
+        let quarantine = keeper.and_then(Keeper::quarantine);
         let mut answers = Vec::with_capacity(batch.len());
         for (number, job) in batch.iter().enumerate() {
+            if let Some(quarantine) = quarantine.as_ref().filter(|_| job.work.writes()) {
+                let why = Arc::clone(quarantine.message());
+                answers.push(Err(JournalError::Quarantined(why)));
+                continue;
+            }
             answers.push(match job.work.run(&transaction) {
                 Ok(answer) => answer,
                 // SQLite undid the failed statement alone, or, after the worst errors, the whole transaction.
@@ -181,6 +229,13 @@ impl Writer {
         transaction.commit()?;
         if writes {
             self.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(keeper) = keeper {
+            let seen = batch.iter().filter_map(|job| job.work.latest());
+            seen.for_each(|latest| keeper.saw(latest));
+        }
+        if let Some(raise) = raise {
+            raise.mirror();
         }
         Ok(answers)
     }
@@ -204,7 +259,16 @@ impl From<rusqlite::Error> for Undone {
 
 impl Work {
     const fn writes(&self) -> bool {
-        matches!(self, Self::Claim(_) | Self::Step(_))
+        matches!(self, Self::Claim(_) | Self::Step(_) | Self::Purge(_))
+    }
+
+    /// The latest time that it puts on record.
+    const fn latest(&self) -> Option<u64> {
+        match self {
+            Self::Claim(row) => Some(row.changing.latest),
+            Self::Step(row) => Some(row.latest),
+            _ => None,
+        }
     }
 
     fn run(&self, db: &Connection) -> store::Told<Reply> {
@@ -216,6 +280,11 @@ impl Work {
                 store::by_key(db, namespace, tenant, key)?.map(Box::new),
             )),
             Self::List(filter) => Ok(Reply::Listed(store::list(db, filter)?)),
+            Self::Purge(part) => {
+                let (purged, next) = purge::purge(db, *part)?;
+                Ok(Reply::Purged(purged, next))
+            }
+            Self::Adoptions => Ok(Reply::Adoptions(adopt::adoptions(db)?)),
             #[cfg(test)]
             Self::Panic => panic!("a bug in the drain"),
         })
@@ -278,7 +347,7 @@ mod tests {
 
     fn writer(places: usize) -> Arc<Writer> {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(schema::CREATE).unwrap();
+        schema::migrate(&connection, 0).unwrap();
         Arc::new(Writer::new(connection, places, 8))
     }
 
@@ -370,8 +439,8 @@ mod tests {
     async fn a_full_disk_is_an_error_that_says_so_and_the_journal_works_once_there_is_room() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("full.journal");
-        let (connection, _) = open::open(&SqliteConfig::new(path)).unwrap();
-        let writer = Arc::new(Writer::new(connection, 16, 8));
+        let opened = open::open(&SqliteConfig::new(path)).unwrap();
+        let writer = Arc::new(Writer::new(opened.connection, 16, 8));
         leave_room_for(&writer, 8);
         let full = writer.submit(claim(1, 1 << 20)).await.unwrap_err();
         assert!(full.to_string().contains("make room"), "{full}");

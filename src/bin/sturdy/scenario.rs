@@ -1,38 +1,15 @@
-//! The `sturdy` program: lists, checks and runs scenarios.
-//!
-//! Exit codes: 0 done; 2 what was asked for cannot be done, and standard error says why.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for people: tables to standard output, complaints to standard error"
-)]
+//! `sturdy scenario`: lists, checks and runs scenarios.
 
-use clap::{Parser, Subcommand, ValueEnum};
-use std::error::Error;
+use crate::failure::Failure;
+use clap::{Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use tower_sturdy::scenario::{
     self, Bare, Latency, LineUp, Options, Progress, Report, Scenario, Sturdy,
 };
 
-/// Layers that make a fragile, money-moving HTTP API safe: tools around them.
-#[derive(Debug, Parser)]
-#[command(name = "sturdy", version)]
-struct Args {
-    #[command(subcommand)]
-    what: What,
-}
-
 #[derive(Debug, Subcommand)]
-enum What {
-    /// Scenarios: a load, an upstream that misbehaves, and a judge.
-    #[command(subcommand)]
-    Scenario(ScenarioCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum ScenarioCommand {
+pub(crate) enum Command {
     /// Lists the scenarios that come with the program.
     List,
     /// Runs a scenario with a bare client and with the whole stack, and prints what happened.
@@ -48,7 +25,7 @@ enum ScenarioCommand {
 }
 
 #[derive(Debug, clap::Args)]
-struct Run {
+pub(crate) struct Run {
     /// The name of a stored scenario, or a TOML file.
     #[arg(value_name = "NAME|FILE")]
     scenario: String,
@@ -95,45 +72,35 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-fn main() -> ExitCode {
-    let Args {
-        what: What::Scenario(command),
-    } = Args::parse();
-    let done = match command {
-        ScenarioCommand::List => list(),
-        ScenarioCommand::Run(run) => run.run(),
-        ScenarioCommand::Check { scenario } => check(&scenario),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(why) = cause {
-                eprintln!("  because: {why}");
-                cause = why.source();
-            }
-            ExitCode::from(2)
-        }
+/// Does it, and prints what came of it.
+pub(crate) fn run(command: &Command, out: &mut dyn Write) -> Result<(), Failure> {
+    match command {
+        Command::List => list(out),
+        Command::Run(run) => run.run(out),
+        Command::Check { scenario } => check(scenario, out),
     }
 }
 
-fn list() -> Result<(), Box<dyn Error>> {
+fn list(out: &mut dyn Write) -> Result<(), Failure> {
     let width = scenario::STORED.iter().map(|(name, _)| name.len()).max();
     for (name, _) in scenario::STORED {
         let about = scenario::stored(name)?.about;
-        println!("{name:<width$}  {about}", width = width.unwrap_or_default());
+        writeln!(
+            out,
+            "{name:<width$}  {about}",
+            width = width.unwrap_or_default()
+        )?;
     }
     Ok(())
 }
 
-fn check(name: &str) -> Result<(), Box<dyn Error>> {
-    print!("{}", scenario::find(name)?.to_toml()?);
+fn check(name: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    write!(out, "{}", scenario::find(name)?.to_toml()?)?;
     Ok(())
 }
 
 impl Run {
-    fn run(&self) -> Result<(), Box<dyn Error>> {
+    fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let mut scenario = scenario::find(&self.scenario)?;
         if let Some(operations) = self.ops {
             scenario = scenario.with_operations(operations);
@@ -151,7 +118,8 @@ impl Run {
                 show(&scenario, replay, at);
             })?;
             clear();
-            println!("{}", report.table());
+            writeln!(out, "{}", report.table())?;
+            out.flush()?;
             reports.push(report);
         }
         match &self.json {
@@ -175,9 +143,11 @@ impl Run {
     }
 }
 
-fn write(path: &Path, reports: &[Report]) -> Result<(), Box<dyn Error>> {
-    std::fs::write(path, scenario::to_json(reports)?)
-        .map_err(|why| format!("{} could not be written: {why}", path.display()).into())
+fn write(path: &Path, reports: &[Report]) -> Result<(), Failure> {
+    let json = scenario::to_json(reports).map_err(|error| Failure::Usage(error.into()))?;
+    std::fs::write(path, json).map_err(|why| {
+        Failure::Usage(format!("{} could not be written: {why}", path.display()).into())
+    })
 }
 
 fn show(scenario: &Scenario, replay: bool, at: Progress<'_>) {
