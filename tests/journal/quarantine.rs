@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_sturdy::clock::Timestamp;
-use tower_sturdy::journal::sqlite::{Adopted, Adoption, Doubt};
+use tower_sturdy::journal::sqlite::{Adopted, Adoption, Doubt, SqliteConfig};
 use tower_sturdy::journal::{
     Claim, Filter, Journal, JournalError, Lookup, Record, SqliteJournal, State,
 };
@@ -227,26 +227,54 @@ async fn a_clone_at_another_place_takes_nothing_while_the_original_goes_on() {
     use_it(&path, 2).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_that_open_and_write_one_file_never_doubt_it() {
+const FILE: &str = "TOWER_STURDY_TEST_OPENED";
+const OPENINGS: u64 = 30;
+
+/// Opens and writes the file again and again. Not a test: one of the processes of the test below.
+#[test]
+#[ignore = "a process that a test of this file starts"]
+fn child() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for round in 0..OPENINGS {
+        let config = SqliteConfig {
+            busy_timeout: Duration::from_secs(120),
+            ..SqliteConfig::new(std::env::var_os(FILE).unwrap())
+        };
+        let journal = unwrap(SqliteJournal::open_with(&config));
+        assert_eq!(journal.quarantine(), None);
+        let id = u128::from(std::process::id()) * 1_000 + u128::from(round);
+        let record = record(id, &format!("key-{id}"), 10);
+        let claim = claim(&journal, &record);
+        assert_eq!(runtime.block_on(claim), Claim::Claimed);
+    }
+}
+
+#[test]
+fn processes_that_open_and_write_one_file_never_doubt_it() {
     let (_directory, path) = place();
-    let runtime = tokio::runtime::Handle::current();
-    std::thread::scope(|scope| {
-        for thread in 0..4_u128 {
-            let (path, runtime) = (&path, &runtime);
-            scope.spawn(move || {
-                for round in 0..25 {
-                    let journal = unwrap(SqliteJournal::open(path));
-                    assert_eq!(journal.quarantine(), None);
-                    let id = thread * 1_000 + round;
-                    let record = record(id, &format!("key-{id}"), 10);
-                    let claim = claim(&journal, &record);
-                    assert_eq!(runtime.block_on(claim), Claim::Claimed);
-                }
-            });
-        }
-    });
-    assert_eq!(incarnation(&path), 100);
+    // In one process openings are one at a time anyway.
+    let children: Vec<_> = (0..4)
+        .map(|_| {
+            std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "quarantine::child", "--ignored"])
+                .env(FILE, &path)
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let count = u64::try_from(children.len()).unwrap();
+    for child in children {
+        let told = child.wait_with_output().unwrap();
+        assert!(
+            told.status.success(),
+            "{}",
+            String::from_utf8_lossy(&told.stdout)
+        );
+    }
+    assert_eq!(incarnation(&path), count * OPENINGS);
 }
 
 #[tokio::test(start_paused = true)]

@@ -212,6 +212,7 @@ mod tests {
             .unwrap();
         let mut refused = 0;
         for more in 0.. {
+            assert!(more < 1_000, "it stays half done");
             // What a full disk is to SQLite: it stops at one page more each time.
             db.execute_batch(&format!("PRAGMA max_page_count = {}", pages + more))
                 .unwrap();
