@@ -35,7 +35,7 @@ const EACH: usize = 500;
 fn claim(random: &Random, clock: Clock) -> Record {
     let (id, now) = (random.id(), clock.wall());
     let asked = Asked {
-        id: OperationId::from_bits(id),
+        id: OperationId::new(now, random.id()),
         namespace: Arc::from("bench"),
         tenant: Tenant::new("9130").unwrap(),
         key: OperationKey::new(&format!("{id:032x}")).unwrap(),
@@ -107,17 +107,14 @@ async fn one_at_a_time(journal: &SqliteJournal, raw: &mut Raw) -> (Quantiles, Qu
 async fn many_at_once(journal: &SqliteJournal) -> (f64, f64) {
     let clock = Clock::system();
     let random = Random::seeded(2);
-    let work: Vec<Vec<Record>> = (0..AT_ONCE)
-        .map(|_| (0..EACH).map(|_| claim(&random, clock)).collect())
-        .collect();
     let commits = journal.commits();
     let start = clock.now();
     let mut tasks = JoinSet::new();
-    for records in work {
-        let journal = journal.clone();
+    for _ in 0..AT_ONCE {
+        let (journal, random) = (journal.clone(), random.clone());
         tasks.spawn(async move {
-            for record in &records {
-                claim_one(&journal, record).await;
+            for _ in 0..EACH {
+                claim_one(&journal, &claim(&random, clock)).await;
             }
         });
     }
