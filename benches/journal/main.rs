@@ -1,65 +1,38 @@
-//! What one durable claim costs, beside what the disk asks for at least: an appended `fdatasync` in the same run.
+//! What a durable claim costs, beside what the disk asks for at least: an appended `fdatasync` in the same run. And
+//! whether a look-up costs the same however much is on record.
 //!
-//! `cargo bench --features sqlite --bench journal`; set `JOURNAL_BENCH_DIR` to measure another disk.
+//! `cargo bench --features sqlite --bench journal`; set `JOURNAL_BENCH_DIR` to measure another disk. The files of the last
+//! table end at 100,000 records (400 MB); `-- --records 1000000` goes on to a million (4 GB, some minutes), and
+//! `-- --records 0` leaves the table out.
 #![allow(
     clippy::unwrap_used,
+    clippy::cast_possible_truncation,
     clippy::print_stdout,
+    clippy::print_stderr,
     missing_docs,
     reason = "a program that measures and prints"
 )]
 
-use bytes::Bytes;
+mod memory;
+mod sample;
+mod sizes;
+
+use sample::{BODY, Quantiles, claim};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::process::ExitCode;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tower_sturdy::clock::Clock;
-use tower_sturdy::context::{OperationId, OperationKey, Tenant};
-use tower_sturdy::journal::{
-    Asked, Capability, Claim, Concurrent, Fingerprint, Journal, OwnerId, Record, SqliteJournal,
-    StoredRequest,
-};
+use tower_sturdy::journal::{Claim, Journal, Record, SqliteJournal};
 use tower_sturdy::random::Random;
 
-/// A bill with some lines.
-const BODY: usize = 1_024;
 /// Past the first checkpoint (4000 pages of log, some six a claim): from there on the log is written over, not appended to.
 const WARM_UP: usize = 2_000;
 const ONE_AT_A_TIME: usize = 2_000;
 const AT_ONCE: usize = 64;
 const EACH: usize = 500;
-
-fn claim(random: &Random, clock: Clock) -> Record {
-    let (id, now) = (random.id(), clock.wall());
-    let asked = Asked {
-        id: OperationId::new(now, random.id()),
-        namespace: Arc::from("bench"),
-        tenant: Tenant::new("9130").unwrap(),
-        key: OperationKey::new(&format!("{id:032x}")).unwrap(),
-        conflict: None,
-        fingerprint: Fingerprint {
-            version: 1,
-            digest: [3; 32],
-        },
-        capability: Capability::Keyed {
-            horizon: Duration::from_secs(3_600),
-            concurrent: Concurrent::Unproven,
-        },
-        upstream_key: format!("{id:032x}"),
-        request: StoredRequest {
-            method: http::Method::POST,
-            uri: http::Uri::from_static("https://upstream.example/v3/company/9130/bill"),
-            headers: vec![("content-type".into(), "application/json".into())],
-            body: Bytes::from(vec![b'x'; BODY]),
-        },
-        at: now,
-        issued: None,
-    };
-    Record::claim(asked, OwnerId(1), now.plus(Duration::from_secs(30)))
-}
 
 /// The least that could be durable: the body at the end of a file, synced.
 struct Raw(File);
@@ -68,15 +41,6 @@ impl Raw {
     fn append(&mut self) {
         self.0.write_all(&[b'x'; BODY]).unwrap();
         self.0.sync_data().unwrap();
-    }
-}
-
-struct Quantiles(Vec<Duration>);
-
-impl Quantiles {
-    fn at(&mut self, percent: usize) -> Duration {
-        self.0.sort_unstable();
-        self.0[(self.0.len() - 1) * percent / 100]
     }
 }
 
@@ -100,7 +64,7 @@ async fn one_at_a_time(journal: &SqliteJournal, raw: &mut Raw) -> (Quantiles, Qu
         raw.append();
         least.push(start.elapsed());
     }
-    (Quantiles(ours), Quantiles(least))
+    (Quantiles::new(ours), Quantiles::new(least))
 }
 
 /// Operations a second with many callers, and how many shared a commit.
@@ -131,43 +95,84 @@ fn directory() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from)
 }
 
-fn measure(directory: &Path) {
-    let journal = SqliteJournal::open(directory.join("bench.journal")).unwrap();
-    let mut raw = Raw(File::create(directory.join("raw")).unwrap());
-    let runtime = Runtime::new().unwrap();
-    let (mut ours, mut least) = runtime.block_on(one_at_a_time(&journal, &mut raw));
-    let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
-    println!("{:<44} {:>10} {:>10}", "", "p50", "p99");
-    for (name, quantiles) in [
-        ("append 1 KiB + fdatasync", &mut least),
-        ("claim, one at a time", &mut ours),
-    ] {
-        println!(
-            "{name:<44} {:>7.0} us {:>7.0} us",
-            micros(quantiles.at(50)),
-            micros(quantiles.at(99))
-        );
-    }
-    let ratio = micros(ours.at(50)) / micros(least.at(50));
-    println!(
-        "{:<44} {ratio:>10.2}   (budget: 1.5)",
-        "claim / append, p50"
-    );
-    let (rate, shared) = runtime.block_on(many_at_once(&journal));
-    println!(
-        "{:<44} {rate:>8.0}/s   (budget: 20000)",
-        format!("claims, {AT_ONCE} at once")
-    );
-    println!("{:<44} {shared:>10.1}", "claims in one commit, mean");
-    let alone = 1e6 / micros(ours.at(50));
-    println!(
-        "{:<44} {:>10.1}   (budget: 4)",
-        "at once / one at a time",
-        rate / alone
+fn row(name: &str, value: &str, budget: &str) {
+    println!("{name:<44} {value:>12}   (budget: {budget})");
+}
+
+fn in_memory() {
+    let (ours, bare) = memory::measure();
+    let over = ours.saturating_sub(bare).as_secs_f64() * 1e6;
+    row(
+        "new operation in memory, over the bare call",
+        &format!("{over:.2} us"),
+        "3 us",
     );
 }
 
-fn main() {
+fn on_disk(directory: &Path) {
+    let journal = SqliteJournal::open(directory.join("bench.journal")).unwrap();
+    let mut raw = Raw(File::create(directory.join("raw")).unwrap());
+    let runtime = Runtime::new().unwrap();
+    let (ours, least) = runtime.block_on(one_at_a_time(&journal, &mut raw));
+    println!(
+        "{:<44} {:>9.0} us  p99 {:.0} us",
+        "append 1 KiB + fdatasync, p50",
+        least.at(50),
+        least.at(99)
+    );
+    println!(
+        "{:<44} {:>9.0} us  p99 {:.0} us",
+        "claim, one at a time, p50",
+        ours.at(50),
+        ours.at(99)
+    );
+    row(
+        "claim / append, p50",
+        &format!("{:.2}", ours.at(50) / least.at(50)),
+        "1.5",
+    );
+    let (rate, shared) = runtime.block_on(many_at_once(&journal));
+    row(
+        &format!("claims, {AT_ONCE} at once"),
+        &format!("{rate:.0}/s"),
+        "20000/s",
+    );
+    println!("{:<44} {shared:>12.1}", "claims in one commit, mean");
+    row(
+        "at once / one at a time",
+        &format!("{:.1}", rate * ours.at(50) / 1e6),
+        "4",
+    );
+}
+
+/// How many records the last table goes up to.
+fn records() -> Option<u64> {
+    // `--bench` is cargo's own.
+    let mut given = std::env::args().skip(1).filter(|given| given != "--bench");
+    match given.next() {
+        None => Some(100_000),
+        Some(name) if name == "--records" => given
+            .next()?
+            .parse()
+            .ok()
+            .filter(|most| *most == 0 || *most >= 1_000),
+        Some(_) => None,
+    }
+}
+
+fn main() -> ExitCode {
+    let Some(records) = records() else {
+        eprintln!(
+            "use: cargo bench --features sqlite --bench journal -- [--records N]   (N: 0, or at least 1000)"
+        );
+        return ExitCode::FAILURE;
+    };
     let directory = tempfile::tempdir_in(directory()).unwrap();
-    measure(directory.path());
+    in_memory();
+    on_disk(directory.path());
+    if records > 0 {
+        println!();
+        sizes::measure(directory.path(), records);
+    }
+    ExitCode::SUCCESS
 }
