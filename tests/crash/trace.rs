@@ -3,7 +3,8 @@
 //!
 //! "Durable" is what a power loss at that moment would leave if the disk wrote nothing that it was not made to.
 
-use crate::power::disk::{Disk, Event, Lie, Loss, events};
+use crate::power::disk::{Disk, Lie, Loss};
+use crate::power::events::{Event, events};
 use crate::power::work::{FILE, MARKS, end_in_time, mark, marks};
 use http::Request;
 use std::collections::BTreeMap;

@@ -7,10 +7,12 @@
 
 mod check;
 pub mod disk;
+pub mod events;
 pub mod work;
 
 use check::{Checker, NAME, Told};
-use disk::{Disk, Event, Lie, Loss, events};
+use disk::{Disk, Lie, Loss};
+use events::{Event, events};
 use fastrand::Rng;
 use std::path::Path;
 use tempfile::TempDir;
