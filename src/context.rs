@@ -178,12 +178,23 @@ impl fmt::Display for OperationKey {
     }
 }
 
-/// The name of one accepted operation: random, 26 characters of base32.
+/// The name of one accepted operation, which nobody can guess: 26 characters of base32.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId(u128);
 
 impl OperationId {
-    /// An id from 128 random bits.
+    /// How many bits of a new id are the time at which it was made, in milliseconds: enough until the year 10889.
+    const TIME: u32 = 48;
+
+    /// A new id: the time, then 80 bits of `random`. Ids that are made together stand together in an index, so that a
+    /// journal on a disk writes one page for many of them; nothing else follows from their order.
+    #[must_use]
+    pub const fn new(at: Timestamp, random: u128) -> Self {
+        let time = (at.as_millis() as u128) << (u128::BITS - Self::TIME);
+        Self(time | random >> Self::TIME)
+    }
+
+    /// The id that [`OperationId::bits`] was asked of.
     #[must_use]
     pub const fn from_bits(bits: u128) -> Self {
         Self(bits)
@@ -417,6 +428,16 @@ mod tests {
             let id = OperationId::from_bits(bits);
             prop_assert_eq!(id.to_string().parse::<OperationId>(), Ok(id));
             prop_assert_eq!(id.to_string().len(), 26);
+        }
+
+        #[test]
+        fn ids_stand_in_the_order_of_their_making(early in 0..1_u64 << 47, late in 0..1_u64 << 47, a: u128, b: u128) {
+            let id = |at, random| OperationId::new(Timestamp::from_millis(at), random);
+            prop_assume!(early < late);
+            prop_assert!(id(early, a) < id(late, b));
+            // Two of one millisecond differ by chance alone: in 80 bits of it.
+            prop_assert_eq!(id(late, a) == id(late, b), a >> 48 == b >> 48);
+            prop_assert_eq!((id(late, a).bits() ^ id(late, !a).bits()).count_ones(), 80);
         }
 
         #[test]

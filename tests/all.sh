@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every check that a change must pass. Each step is bounded in time, and all of them together by SECONDS_MAX (25 minutes
 # by default; set it higher on a slower machine). Needs no network once the dependencies are fetched and
-# redis-server is installed.
+# redis-server and strace are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -49,25 +49,31 @@ component() {
   fi
 }
 
-# The shelf's tests start a server of their own. RUNLEVEL=1 keeps the package from starting one beside it.
-redis() {
-  local how="install it: apt-get install -y redis-server" as=()
-  command -v redis-server >/dev/null && return
-  command -v apt-get >/dev/null || fail "redis-server is missing: $how"
+# package NAME: a Debian package with a program of its name, installed where it is missing and this may be done. RUNLEVEL=1
+# keeps a server's package from starting one.
+package() {
+  local how="install it: apt-get install -y $1" as=()
+  command -v "$1" >/dev/null && return
+  command -v apt-get >/dev/null || fail "$1 is missing: $how"
   if ((EUID != 0)); then
     as=(sudo -n)
   fi
-  printf '\n== redis-server is missing: apt-get installs it\n'
-  timeout 120 "${as[@]}" apt-get update -qq || fail "redis-server is missing, and apt-get update failed: $how"
-  timeout 180 "${as[@]}" env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null ||
-    fail "redis-server is missing, and apt-get did not install it: $how"
-  need redis-server "$how"
+  printf '\n== %s is missing: apt-get installs it\n' "$1"
+  timeout 120 "${as[@]}" apt-get update -qq || fail "$1 is missing, and apt-get update failed: $how"
+  timeout 180 "${as[@]}" env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null ||
+    fail "$1 is missing, and apt-get did not install it: $how"
+  need "$1" "$how"
 }
 
 need cargo "install Rust from https://rustup.rs"
 need cc "install a C compiler: apt-get install gcc libc6-dev (SQLite is built from its source)"
 need timeout "install coreutils: apt-get install coreutils"
-redis
+# The shelf's tests start a Redis server of their own.
+package redis-server
+# The tests of power loss read the system calls of a process.
+package strace
+strace -f -o /dev/null true ||
+  fail "strace may not trace here: run as root, or set kernel.yama.ptrace_scope to 1; in a container add --cap-add=SYS_PTRACE"
 component rustfmt fmt
 component clippy clippy
 

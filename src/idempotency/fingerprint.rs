@@ -4,20 +4,15 @@
 //! content type, body. A JSON body is canonicalised by white space and member order only: number literals and strings
 //! stay verbatim, arrays keep their order, null is not absent, duplicate members are refused. Other bodies: raw bytes.
 
+use super::canonical::{Unusual, canonical};
 use crate::error::Error;
 use crate::journal::Fingerprint;
 use crate::payload::Payload;
 use http::{Request, header};
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 
 /// The version of the scheme that [`of`] computes.
 pub const VERSION: u8 = 1;
-
-/// Deeper JSON is taken as raw bytes; serde_json's own limit is the same.
-const DEPTH_MAX: usize = 127;
 
 /// The fingerprint of a request. Query names that `inert` accepts do not count.
 ///
@@ -48,9 +43,14 @@ pub fn of(request: &Request<Payload>, inert: impl Fn(&str) -> bool) -> Result<Fi
         .map_or(&b""[..], |value| value.as_bytes());
     part(&mut hash, kind);
     let body = request.body().bytes();
-    match canonical(body)? {
-        Some(canonical) => part(&mut hash, &canonical),
-        None => part(&mut hash, body),
+    match canonical(body) {
+        Ok(canonical) => part(&mut hash, &canonical),
+        Err(Unusual::Raw) => part(&mut hash, body),
+        Err(Unusual::Twice(name)) => {
+            return Err(Error::invalid(format!(
+                "the JSON body has the member {name:?} twice; nothing was sent; send each member once"
+            )));
+        }
     }
     Ok(Fingerprint {
         version: VERSION,
@@ -62,135 +62,6 @@ pub fn of(request: &Request<Payload>, inert: impl Fn(&str) -> bool) -> Result<Fi
 pub(super) fn part(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_le_bytes());
     hash.update(bytes);
-}
-
-/// The canonical form of a JSON body; `None` when it is no JSON object or array.
-fn canonical(body: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-    if !matches!(
-        body.iter().find(|byte| !byte.is_ascii_whitespace()),
-        Some(b'{' | b'[')
-    ) {
-        return Ok(None);
-    }
-    let Ok(value) = serde_json::from_slice::<&RawValue>(body) else {
-        return Ok(None);
-    };
-    let mut out = Vec::with_capacity(body.len());
-    match write(value.get(), &mut out, 0) {
-        Ok(()) => Ok(Some(out)),
-        Err(Unusual::Deep) => Ok(None),
-        Err(Unusual::Twice(name)) => Err(Error::invalid(format!(
-            "the JSON body has the member {name:?} twice; nothing was sent; send each member once"
-        ))),
-    }
-}
-
-enum Unusual {
-    Deep,
-    Twice(String),
-}
-
-fn write(text: &str, out: &mut Vec<u8>, depth: usize) -> Result<(), Unusual> {
-    let text = text.trim_ascii();
-    if depth > DEPTH_MAX {
-        return Err(Unusual::Deep);
-    }
-    match text.as_bytes().first() {
-        Some(b'{') => {
-            let Members(mut members) = serde_json::from_str(text).map_err(|_| Unusual::Deep)?;
-            members.sort_by(|(one, _), (other, _)| one.cmp(other));
-            if let Some(twice) = members.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                return Err(Unusual::Twice(twice[0].0.to_string()));
-            }
-            out.push(b'{');
-            for (name, value) in members {
-                // The decoded name, so that two spellings of one name are one; its length keeps it apart from values.
-                out.extend_from_slice(&(name.len() as u64).to_le_bytes());
-                out.extend_from_slice(name.as_bytes());
-                out.push(b':');
-                write(value.get(), out, depth + 1)?;
-                out.push(b',');
-            }
-            out.push(b'}');
-        }
-        Some(b'[') => {
-            let Items(items) = serde_json::from_str(text).map_err(|_| Unusual::Deep)?;
-            out.push(b'[');
-            for value in items {
-                write(value.get(), out, depth + 1)?;
-                out.push(b',');
-            }
-            out.push(b']');
-        }
-        _ => out.extend_from_slice(text.as_bytes()),
-    }
-    Ok(())
-}
-
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> serde::Deserialize<'de> for Members<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visit;
-        impl<'de> Visitor<'de> for Visit {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((name, value)) = map.next_entry::<Name<'de>, &RawValue>()? {
-                    members.push((name.0, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        from.deserialize_map(Visit)
-    }
-}
-
-/// A member's name, borrowed unless it has escapes.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de> serde::Deserialize<'de> for Name<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visit;
-        impl<'de> Visitor<'de> for Visit {
-            type Value = Name<'de>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a name")
-            }
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(name)))
-            }
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(name.to_owned())))
-            }
-        }
-        from.deserialize_str(Visit)
-    }
-}
-
-struct Items<'a>(Vec<&'a RawValue>);
-
-impl<'de> serde::Deserialize<'de> for Items<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visit;
-        impl<'de> Visitor<'de> for Visit {
-            type Value = Items<'de>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an array")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                while let Some(value) = seq.next_element::<&RawValue>()? {
-                    items.push(value);
-                }
-                Ok(Items(items))
-            }
-        }
-        from.deserialize_seq(Visit)
-    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@
 //! ```
 
 mod admit;
+mod canonical;
 mod drive;
 pub mod fingerprint;
 mod key;

@@ -115,8 +115,9 @@ impl Shared {
             uri: head.uri,
             body: body.into_bytes(),
         };
+        let at = self.book.now().at;
         let asked = Asked {
-            id: OperationId::from_bits(self.book.random().id()),
+            id: OperationId::new(at, self.book.random().id()),
             namespace: Arc::clone(&self.namespace),
             tenant,
             key,
@@ -125,7 +126,7 @@ impl Shared {
             capability,
             upstream_key,
             request,
-            at: self.book.now().at,
+            at,
             issued,
         };
         Ok(Prepared {
