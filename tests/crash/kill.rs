@@ -1,0 +1,300 @@
+//! `kill -9`: a process under load is killed again and again, and each time a new one goes on from the same file.
+//!
+//! What a caller was told before a kill holds after all of them; nothing happened twice, and nothing is lost. The
+//! upstream is another process, behind a socket; half of what it does wrong leaves doubt.
+
+use crate::judge::Case;
+use crate::number;
+use crate::process::operation::{COMPANIES, Operation};
+use crate::process::payer::{self, Told};
+use crate::process::settings::SETTLE_WINDOW;
+use crate::process::upstream::Upstream;
+use crate::process::{PATIENCE, Process};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tower_sturdy::clock::{Clock, Instant, Timestamp};
+use tower_sturdy::journal::{Record, State};
+
+/// How many operations that a child never heard of are asked for at once, beside those that others left.
+const NEW_AT_ONCE: usize = 16;
+/// How many operations that others left are asked for again at once.
+const OLD_AT_ONCE: usize = 48;
+/// One child in so many lives long enough to settle what its predecessors left in doubt, and is killed over it.
+const SETTLER_EVERY: u32 = 33;
+
+fn kills() -> u32 {
+    u32::try_from(number("STURDY_KILLS").unwrap_or(100)).unwrap()
+}
+
+#[test]
+fn whoever_was_told_the_end_of_a_keyed_write_was_told_the_truth_whatever_is_killed() {
+    play(kills(), true);
+}
+
+#[test]
+fn a_write_that_only_a_look_up_protects_happens_once_or_is_parked_whatever_is_killed() {
+    play(kills().div_ceil(3), false);
+}
+
+fn play(kills: u32, keyed: bool) {
+    let seed = number("STURDY_SEED").unwrap_or(1);
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("killed.journal");
+    let mut load = Load::new(kills);
+    let bills = load.most.div_ceil(COMPANIES);
+    let mut upstream = Upstream::start(seed, keyed, bills, true);
+    let mut killed = Vec::new();
+    for round in 0..kills {
+        load.refusals = round < kills / 3;
+        let child = payer::start(&journal, &upstream.address, keyed);
+        let moment = Moment::draw(round, &mut rng);
+        killed.push(load.run_until(moment, child));
+    }
+    upstream.calm();
+    let last = payer::start(&journal, &upstream.address, keyed);
+    load.finish(last);
+    let case = Case::new(load.told, &journal, upstream.end());
+    report(&case, &killed, keyed, seed);
+    let wrong = case.judge();
+    assert!(
+        wrong.is_empty(),
+        "STURDY_SEED={seed} STURDY_KILLS={kills}, keyed: {keyed}: {} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// When a child is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// Perhaps before it has opened the journal.
+    AfterStart(Duration),
+    AfterReady(Duration),
+    /// Right after so many tellings.
+    AfterTold(usize),
+}
+
+impl Moment {
+    fn draw(round: u32, rng: &mut fastrand::Rng) -> Self {
+        if round % SETTLER_EVERY == SETTLER_EVERY - 1 {
+            let more = Duration::from_millis(rng.u64(300..900));
+            return Self::AfterReady(SETTLE_WINDOW + more);
+        }
+        match rng.u8(0..12) {
+            0 => Self::AfterStart(Duration::from_millis(rng.u64(0..100))),
+            1..=6 => Self::AfterReady(Duration::from_millis(rng.u64(30..430))),
+            _ => Self::AfterTold(rng.usize(1..80)),
+        }
+    }
+}
+
+/// What is asked for, and what was told.
+struct Load {
+    next: u32,
+    most: u32,
+    /// Whether operations that the upstream must refuse are begun. In doubt they stay so until the horizon, so none is
+    /// begun near the end.
+    refusals: bool,
+    unfinished: BTreeSet<Operation>,
+    told: BTreeMap<Operation, Vec<Told>>,
+}
+
+impl Load {
+    fn new(kills: u32) -> Self {
+        Self {
+            next: 0,
+            // Above what any machine gets done.
+            most: kills * 400,
+            refusals: true,
+            unfinished: BTreeSet::new(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// One more operation.
+    fn begin(&mut self, child: &mut Process) {
+        while !self.refusals && Operation(self.next).is_refused() {
+            self.next += 1;
+        }
+        assert!(self.next < self.most, "the load ran out");
+        let operation = Operation(self.next);
+        self.next += 1;
+        self.unfinished.insert(operation);
+        self.told.insert(operation, Vec::new());
+        child.say(&format!("pay {}", operation.0));
+    }
+
+    /// Takes down what the child said. Returns whether somebody was told an end.
+    fn hear(&mut self, line: &str) -> bool {
+        let Some((operation, told)) = Told::read(line) else {
+            return false;
+        };
+        let ended = told.is_end() && self.unfinished.remove(&operation);
+        self.told.entry(operation).or_default().push(told);
+        ended
+    }
+
+    /// Asks a child for operations until its moment comes, and kills it. Returns when.
+    fn run_until(&mut self, moment: Moment, mut child: Process) -> Timestamp {
+        let clock = Clock::system();
+        let started = clock.now();
+        // Asked before it is ready, so that it begins at once.
+        let old: Vec<_> = self.unfinished.iter().copied().collect();
+        for operation in old.into_iter().take(OLD_AT_ONCE) {
+            child.say(&format!("pay {}", operation.0));
+        }
+        for _ in 0..NEW_AT_ONCE {
+            self.begin(&mut child);
+        }
+        let mut left = usize::MAX;
+        let mut until = started + PATIENCE;
+        match moment {
+            Moment::AfterStart(after) => until = started + after,
+            Moment::AfterReady(after) => {
+                child.waits_for("ready", |_| ());
+                until = clock.now() + after;
+            }
+            Moment::AfterTold(tellings) => left = tellings,
+        }
+        self.run(&mut child, until, left);
+        let killed = clock.wall();
+        for line in child.kill() {
+            self.hear(&line);
+        }
+        killed
+    }
+
+    /// For each operation that ends, one more, until `until` or so many tellings.
+    fn run(&mut self, child: &mut Process, until: Instant, mut left: usize) {
+        while left > 0 {
+            let Some(line) = child.hears_until(until) else {
+                return;
+            };
+            left -= usize::from(line.starts_with("told "));
+            if self.hear(&line) {
+                self.begin(child);
+            }
+        }
+    }
+
+    /// Asks for all that is left until each has its end, and lets the worker settle the rest.
+    fn finish(&mut self, mut child: Process) {
+        for operation in &self.unfinished {
+            child.say(&format!("pay {}", operation.0));
+        }
+        let until = Clock::system().now() + 2 * PATIENCE;
+        while !self.unfinished.is_empty() {
+            match child.hears_until(until) {
+                Some(line) => self.hear(&line),
+                None => panic!("not settled in time: {:?}", self.unfinished),
+            };
+        }
+        child.say("settle");
+        child.waits_for("settled", |line| {
+            self.hear(line);
+        });
+        child.end();
+    }
+}
+
+/// Where operations were when a process was killed.
+#[derive(Debug, Default)]
+struct InFlight {
+    kills: usize,
+    /// On record as begun; not seen by the upstream.
+    begun: usize,
+    /// At work upstream.
+    upstream: usize,
+    /// Finished upstream; its end not on record.
+    answered: usize,
+}
+
+impl InFlight {
+    fn new(case: &Case, killed: &[Timestamp]) -> Self {
+        let mut found = Self::default();
+        let mut before = Timestamp::default();
+        for kill in killed {
+            let hit = found.begun + found.upstream + found.answered;
+            for (operation, record) in &case.records {
+                // What an earlier kill left so is not hit again.
+                let Some((State::Claimed | State::Sending, since)) = state_at(record, *kill) else {
+                    continue;
+                };
+                if since <= before {
+                    continue;
+                }
+                let kill = kill.as_millis();
+                let sends = case.sends(*operation).iter();
+                let last = sends.filter(|send| send.at <= kill).next_back();
+                match last {
+                    None => found.begun += 1,
+                    Some(send) if send.done.is_none_or(|done| done > kill) => found.upstream += 1,
+                    Some(_) => found.answered += 1,
+                }
+            }
+            found.kills += usize::from(found.begun + found.upstream + found.answered > hit);
+            before = *kill;
+        }
+        found
+    }
+}
+
+/// The state at that time and since when, by the audit trail; `None` before the claim.
+fn state_at(record: &Record, at: Timestamp) -> Option<(State, Timestamp)> {
+    let steps = &record.progress.history;
+    let first = steps.first().map_or(record.state(), |step| step.from);
+    let last = steps.iter().rev().find(|step| step.at <= at);
+    let state = last.map_or((first, record.asked.at), |step| (step.to, step.at));
+    (record.asked.at <= at).then_some(state)
+}
+
+/// How often the next process took an operation over from a dead one.
+fn takeovers(case: &Case) -> usize {
+    let steps = case
+        .records
+        .values()
+        .flat_map(|record| &record.progress.history);
+    let taken = steps
+        .filter(|step| step.by == "worker" && matches!(step.from, State::Claimed | State::Sending));
+    taken.count()
+}
+
+/// Prints what happened; a run in which nothing was hit proves nothing, and fails.
+fn report(case: &Case, killed: &[Timestamp], keyed: bool, seed: u64) {
+    let in_flight = InFlight::new(case, killed);
+    let taken = takeovers(case);
+    let sends: usize = case.sends.values().map(Vec::len).sum();
+    println!(
+        "STURDY_SEED={seed}, {}: {} kills, {} of them with operations in flight ({} begun, {} at work upstream, {} \
+         finished upstream and not on record), {taken} takeovers",
+        if keyed { "keyed" } else { "looked up" },
+        killed.len(),
+        in_flight.kills,
+        in_flight.begun,
+        in_flight.upstream,
+        in_flight.answered,
+    );
+    println!(
+        "  {} operations: {} completed ({} told so), {} rejected ({} told so), {} parked; {} told of doubt, {} that \
+         nothing happened; {sends} sends, {} effects",
+        case.told.len(),
+        case.count(State::Completed),
+        case.count_told(|told| matches!(told, Told::Completed(_))),
+        case.count(State::Rejected),
+        case.count_told(|told| *told == Told::Rejected),
+        case.count(State::Parked),
+        case.count_told(|told| matches!(told, Told::Doubt | Told::Elsewhere)),
+        case.count_told(|told| matches!(told, Told::Nothing(..))),
+        case.effects.values().map(Vec::len).sum::<usize>(),
+    );
+    if killed.len() >= 20 {
+        assert!(in_flight.kills * 4 >= killed.len(), "kills hit nothing");
+        assert!(in_flight.upstream > 0, "no kill hit a send");
+        assert!(taken > 0, "nothing was taken over");
+        assert!(
+            case.count(State::Completed) * 2 > case.told.len(),
+            "hardly anything was done"
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! A process that claims keys through the journal alone, many at once.
+
+use super::lines::{heard, say, setting};
+use super::{PATIENCE, Process};
+use crate::sample::{record, unwrap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::task::JoinSet;
+use tower_sturdy::journal::sqlite::SqliteConfig;
+use tower_sturdy::journal::{Claim, Journal, SqliteJournal};
+
+const JOURNAL: &str = "TOWER_STURDY_TEST_CLAIMS";
+const IDS_FROM: &str = "TOWER_STURDY_TEST_IDS_FROM";
+
+/// How many keys each process claims.
+pub const KEYS: u32 = 2_000;
+/// How many claims of a process are under way at once.
+const TASKS: u32 = 32;
+
+/// Starts one on this journal; it waits for "go". Its ids begin at `ids_from`.
+pub fn start(journal: &Path, ids_from: u128) -> Process {
+    let settings = [
+        (JOURNAL, journal.display().to_string()),
+        (IDS_FROM, ids_from.to_string()),
+    ];
+    Process::start("claimer", &settings)
+}
+
+/// Not a test: the process of the tests of this binary.
+#[test]
+#[ignore = "a process that the tests of this binary start"]
+fn process() {
+    let Some(journal) = setting::<PathBuf>(JOURNAL) else {
+        return;
+    };
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work(&journal));
+}
+
+async fn work(journal: &Path) {
+    let journal = Arc::new(unwrap(SqliteJournal::open_with(&SqliteConfig {
+        busy_timeout: PATIENCE,
+        ..SqliteConfig::new(journal)
+    })));
+    let ids_from: u128 = setting(IDS_FROM).unwrap();
+    let mut orders = heard();
+    say("ready");
+    assert_eq!(orders.recv().await.as_deref(), Some("go"));
+    let next = Arc::new(AtomicU32::new(0));
+    let mut tasks = JoinSet::new();
+    for _ in 0..TASKS {
+        let (journal, next) = (Arc::clone(&journal), Arc::clone(&next));
+        tasks.spawn(async move {
+            loop {
+                let key = next.fetch_add(1, Ordering::Relaxed);
+                if key >= KEYS {
+                    return;
+                }
+                let ours = record(ids_from + u128::from(key), &format!("key-{key}"), 300);
+                match unwrap(journal.claim(&ours).await) {
+                    Claim::Claimed => say(&format!("claimed {key} {}", ours.id())),
+                    Claim::Existing(found) => say(&format!("existing {key} {}", found.id())),
+                    Claim::Conflict(_) => say(&format!("conflict {key}")),
+                }
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    say("done");
+}
