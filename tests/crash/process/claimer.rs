@@ -5,8 +5,10 @@ use super::{PATIENCE, Process};
 use crate::sample::{record, unwrap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::task::JoinSet;
+use tower_sturdy::clock::Clock;
 use tower_sturdy::journal::sqlite::SqliteConfig;
 use tower_sturdy::journal::{Claim, Journal, SqliteJournal};
 
@@ -14,9 +16,12 @@ const JOURNAL: &str = "TOWER_STURDY_TEST_CLAIMS";
 const IDS_FROM: &str = "TOWER_STURDY_TEST_IDS_FROM";
 
 /// How many keys each process claims.
-pub const KEYS: u32 = 2_000;
+pub const KEYS: u32 = 1_000;
 /// How many claims of a process are under way at once.
 const TASKS: u32 = 32;
+/// A task rests for up to this long after a claim, so that the file's lock is free now and then, and both processes get
+/// it in turns.
+const RESTS_MILLIS: u64 = 10;
 
 /// Starts one on this journal; it waits for "go". Its ids begin at `ids_from`.
 pub fn start(journal: &Path, ids_from: u128) -> Process {
@@ -51,22 +56,25 @@ async fn work(journal: &Path) {
     let mut orders = heard();
     say("ready");
     assert_eq!(orders.recv().await.as_deref(), Some("go"));
-    let next = Arc::new(AtomicU32::new(0));
+    // In an order of its own, or whoever is ahead once stays so.
+    let mut keys: Vec<_> = (0..KEYS).collect();
+    fastrand::Rng::with_seed(u64::try_from(ids_from).unwrap()).shuffle(&mut keys);
+    let (keys, next) = (Arc::new(keys), Arc::new(AtomicUsize::new(0)));
     let mut tasks = JoinSet::new();
-    for _ in 0..TASKS {
-        let (journal, next) = (Arc::clone(&journal), Arc::clone(&next));
+    for task in 0..TASKS {
+        let (journal, keys) = (Arc::clone(&journal), Arc::clone(&keys));
+        let next = Arc::clone(&next);
+        let mut rng = fastrand::Rng::with_seed(u64::from(task));
         tasks.spawn(async move {
-            loop {
-                let key = next.fetch_add(1, Ordering::Relaxed);
-                if key >= KEYS {
-                    return;
-                }
-                let ours = record(ids_from + u128::from(key), &format!("key-{key}"), 300);
+            while let Some(key) = keys.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let ours = record(ids_from + u128::from(*key), &format!("key-{key}"), 300);
                 match unwrap(journal.claim(&ours).await) {
                     Claim::Claimed => say(&format!("claimed {key} {}", ours.id())),
                     Claim::Existing(found) => say(&format!("existing {key} {}", found.id())),
                     Claim::Conflict(_) => say(&format!("conflict {key}")),
                 }
+                let rest = Duration::from_millis(rng.u64(0..RESTS_MILLIS));
+                Clock::system().sleep(rest).await;
             }
         });
     }
