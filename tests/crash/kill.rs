@@ -22,6 +22,9 @@ const OLD_AT_ONCE: usize = 48;
 /// One child in so many lives long enough to settle what its predecessors left in doubt, and is killed over it.
 const SETTLER_EVERY: u32 = 33;
 
+/// How long a refusal is waited for.
+const REFUSED_WITHIN: Duration = Duration::from_millis(600);
+
 fn kills() -> u32 {
     u32::try_from(number("STURDY_KILLS").unwrap_or(100)).unwrap()
 }
@@ -55,7 +58,8 @@ fn play(kills: u32, keyed: bool) {
     let last = payer::start(&journal, &upstream.address, keyed);
     load.finish(last);
     let case = Case::new(load.told, &journal, upstream.end());
-    report(&case, &killed, keyed, seed);
+    let hits = Hits::new(&case, &killed);
+    report(&case, &hits, keyed, seed);
     let wrong = case.judge();
     assert!(
         wrong.is_empty(),
@@ -63,6 +67,7 @@ fn play(kills: u32, keyed: bool) {
         wrong.len(),
         wrong.join("\n")
     );
+    check_that_it_was_hit(&case, &hits);
 }
 
 /// When a child is killed.
@@ -73,6 +78,8 @@ enum Moment {
     AfterReady(Duration),
     /// Right after so many tellings.
     AfterTold(usize),
+    /// Right after somebody was told of a refusal, which must be on record by then: sent again, it could be accepted.
+    AfterRefusal,
 }
 
 impl Moment {
@@ -83,7 +90,8 @@ impl Moment {
         }
         match rng.u8(0..12) {
             0 => Self::AfterStart(Duration::from_millis(rng.u64(0..100))),
-            1..=6 => Self::AfterReady(Duration::from_millis(rng.u64(30..430))),
+            1..=2 => Self::AfterRefusal,
+            3..=7 => Self::AfterReady(Duration::from_millis(rng.u64(30..430))),
             _ => Self::AfterTold(rng.usize(1..80)),
         }
     }
@@ -147,7 +155,7 @@ impl Load {
         for _ in 0..NEW_AT_ONCE {
             self.begin(&mut child);
         }
-        let mut left = usize::MAX;
+        let mut stop: Box<dyn FnMut(&str) -> bool> = Box::new(|_| false);
         let mut until = started + PATIENCE;
         match moment {
             Moment::AfterStart(after) => until = started + after,
@@ -155,9 +163,19 @@ impl Load {
                 child.waits_for("ready", |_| ());
                 until = clock.now() + after;
             }
-            Moment::AfterTold(tellings) => left = tellings,
+            Moment::AfterTold(mut left) => {
+                stop = Box::new(move |line| {
+                    left -= usize::from(line.starts_with("told "));
+                    left == 0
+                });
+            }
+            Moment::AfterRefusal => {
+                // There may be none to come.
+                until = started + REFUSED_WITHIN;
+                stop = Box::new(|line| line.ends_with(" rejected"));
+            }
         }
-        self.run(&mut child, until, left);
+        self.run(&mut child, until, &mut *stop);
         let killed = clock.wall();
         for line in child.kill() {
             self.hear(&line);
@@ -165,13 +183,13 @@ impl Load {
         killed
     }
 
-    /// For each operation that ends, one more, until `until` or so many tellings.
-    fn run(&mut self, child: &mut Process, until: Instant, mut left: usize) {
-        while left > 0 {
-            let Some(line) = child.hears_until(until) else {
+    /// For each operation that ends, one more, until `until` or `stop` says so of a line.
+    fn run(&mut self, child: &mut Process, until: Instant, stop: &mut dyn FnMut(&str) -> bool) {
+        while let Some(line) = child.hears_until(until) {
+            if stop(&line) {
+                self.hear(&line);
                 return;
-            };
-            left -= usize::from(line.starts_with("told "));
+            }
             if self.hear(&line) {
                 self.begin(child);
             }
@@ -198,45 +216,56 @@ impl Load {
     }
 }
 
-/// Where operations were when a process was killed.
+/// What the kills hit.
 #[derive(Debug, Default)]
-struct InFlight {
+struct Hits {
     kills: usize,
-    /// On record as begun; not seen by the upstream.
+    /// Kills with operations in flight.
+    in_flight: usize,
+    /// Operations on record as begun, and not seen by the upstream.
     begun: usize,
-    /// At work upstream.
+    /// Operations at work upstream.
     upstream: usize,
-    /// Finished upstream; its end not on record.
+    /// Operations finished upstream, their end not on record.
     answered: usize,
+    /// How often a process took an operation over from a dead one.
+    takeovers: usize,
 }
 
-impl InFlight {
+impl Hits {
     fn new(case: &Case, killed: &[Timestamp]) -> Self {
-        let mut found = Self::default();
+        let mut hits = Self {
+            kills: killed.len(),
+            takeovers: takeovers(case),
+            ..Self::default()
+        };
         let mut before = Timestamp::default();
         for kill in killed {
-            let hit = found.begun + found.upstream + found.answered;
+            let operations = hits.operations();
             for (operation, record) in &case.records {
                 // What an earlier kill left so is not hit again.
-                let Some((State::Claimed | State::Sending, since)) = state_at(record, *kill) else {
-                    continue;
-                };
-                if since <= before {
-                    continue;
-                }
-                let kill = kill.as_millis();
-                let sends = case.sends(*operation).iter();
-                let last = sends.filter(|send| send.at <= kill).next_back();
-                match last {
-                    None => found.begun += 1,
-                    Some(send) if send.done.is_none_or(|done| done > kill) => found.upstream += 1,
-                    Some(_) => found.answered += 1,
+                if matches!(state_at(record, *kill), Some((State::Claimed | State::Sending, since)) if since > before)
+                {
+                    hits.hit(case, *operation, kill.as_millis());
                 }
             }
-            found.kills += usize::from(found.begun + found.upstream + found.answered > hit);
+            hits.in_flight += usize::from(hits.operations() > operations);
             before = *kill;
         }
-        found
+        hits
+    }
+
+    const fn operations(&self) -> usize {
+        self.begun + self.upstream + self.answered
+    }
+
+    fn hit(&mut self, case: &Case, operation: Operation, kill: u64) {
+        let sends = case.sends(operation).iter();
+        match sends.filter(|send| send.at <= kill).next_back() {
+            None => self.begun += 1,
+            Some(send) if send.done.is_none_or(|done| done > kill) => self.upstream += 1,
+            Some(_) => self.answered += 1,
+        }
     }
 }
 
@@ -249,35 +278,30 @@ fn state_at(record: &Record, at: Timestamp) -> Option<(State, Timestamp)> {
     (record.asked.at <= at).then_some(state)
 }
 
-/// How often the next process took an operation over from a dead one.
 fn takeovers(case: &Case) -> usize {
-    let steps = case
-        .records
-        .values()
-        .flat_map(|record| &record.progress.history);
-    let taken = steps
-        .filter(|step| step.by == "worker" && matches!(step.from, State::Claimed | State::Sending));
-    taken.count()
+    let records = case.records.values();
+    let steps = records.flat_map(|record| &record.progress.history);
+    let taken = |from| matches!(from, State::Claimed | State::Sending);
+    steps
+        .filter(|step| step.by == "worker" && taken(step.from))
+        .count()
 }
 
-/// Prints what happened; a run in which nothing was hit proves nothing, and fails.
-fn report(case: &Case, killed: &[Timestamp], keyed: bool, seed: u64) {
-    let in_flight = InFlight::new(case, killed);
-    let taken = takeovers(case);
-    let sends: usize = case.sends.values().map(Vec::len).sum();
+fn report(case: &Case, hits: &Hits, keyed: bool, seed: u64) {
     println!(
         "STURDY_SEED={seed}, {}: {} kills, {} of them with operations in flight ({} begun, {} at work upstream, {} \
-         finished upstream and not on record), {taken} takeovers",
+         finished upstream and not on record), {} takeovers",
         if keyed { "keyed" } else { "looked up" },
-        killed.len(),
-        in_flight.kills,
-        in_flight.begun,
-        in_flight.upstream,
-        in_flight.answered,
+        hits.kills,
+        hits.in_flight,
+        hits.begun,
+        hits.upstream,
+        hits.answered,
+        hits.takeovers,
     );
     println!(
         "  {} operations: {} completed ({} told so), {} rejected ({} told so), {} parked; {} told of doubt, {} that \
-         nothing happened; {sends} sends, {} effects",
+         nothing happened; {} sends, {} effects",
         case.told.len(),
         case.count(State::Completed),
         case.count_told(|told| matches!(told, Told::Completed(_))),
@@ -286,15 +310,25 @@ fn report(case: &Case, killed: &[Timestamp], keyed: bool, seed: u64) {
         case.count(State::Parked),
         case.count_told(|told| matches!(told, Told::Doubt | Told::Elsewhere)),
         case.count_told(|told| matches!(told, Told::Nothing(..))),
+        case.sends.values().map(Vec::len).sum::<usize>(),
         case.effects.values().map(Vec::len).sum::<usize>(),
     );
-    if killed.len() >= 20 {
-        assert!(in_flight.kills * 4 >= killed.len(), "kills hit nothing");
-        assert!(in_flight.upstream > 0, "no kill hit a send");
-        assert!(taken > 0, "nothing was taken over");
-        assert!(
-            case.count(State::Completed) * 2 > case.told.len(),
-            "hardly anything was done"
-        );
+}
+
+/// A run in which nothing was hit proves nothing.
+fn check_that_it_was_hit(case: &Case, hits: &Hits) {
+    if hits.kills < 20 {
+        return;
     }
+    assert!(
+        hits.in_flight * 4 >= hits.kills,
+        "kills hit nothing: {hits:?}"
+    );
+    assert!(hits.upstream > 0, "no kill hit a send: {hits:?}");
+    assert!(hits.takeovers > 0, "nothing was taken over: {hits:?}");
+    let completed = case.count(State::Completed);
+    assert!(
+        completed * 10 > case.told.len() * 8,
+        "only {completed} completed"
+    );
 }
