@@ -142,7 +142,7 @@ impl Case {
             State::Rejected if !effects.is_empty() => say("rejected with an effect".into()),
             State::Rejected => {}
             State::Parked => {
-                if let Some(why) = knowable(record, effects) {
+                if let Some(why) = knowable(operation, record, effects) {
                     say(format!("parked, though {why}"));
                 }
             }
@@ -219,12 +219,16 @@ impl Case {
 }
 
 /// Why there is no doubt about a parked operation, if there is none.
-fn knowable(record: &Record, effects: &[Effect]) -> Option<String> {
+fn knowable(operation: Operation, record: &Record, effects: &[Effect]) -> Option<String> {
     if record.outcome() != Outcome::Unknown {
         return Some(format!("its attempts say {}", record.outcome()));
     }
     match record.asked.capability {
         Capability::Lookup if !effects.is_empty() => Some("its mark can be seen".into()),
+        // A refusal after doubt proves nothing.
+        Capability::Keyed { .. } if !operation.is_refused() => {
+            Some("sending it again would have told".into())
+        }
         Capability::Keyed { .. } => {
             let parked = record.progress.history.last().map(|step| step.at);
             let first = record.first_doubt()?;

@@ -6,8 +6,8 @@
 use crate::judge::Case;
 use crate::number;
 use crate::process::operation::{COMPANIES, Operation};
-use crate::process::payer::{self, Told};
-use crate::process::settings::SETTLE_WINDOW;
+use crate::process::payer::{Payer, Told};
+use crate::process::settings::{HORIZON, SETTLE_WINDOW};
 use crate::process::upstream::Upstream;
 use crate::process::{PATIENCE, Process};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +19,9 @@ use tower_sturdy::journal::{Record, State};
 const NEW_AT_ONCE: usize = 16;
 /// How many operations that others left are asked for again at once.
 const OLD_AT_ONCE: usize = 48;
-/// One child in so many lives long enough to settle what its predecessors left in doubt, and is killed over it.
-const SETTLER_EVERY: u32 = 33;
+/// One child in so many lives long enough to settle what its predecessors left in doubt, and is killed over it: a process
+/// sends nothing again before it has itself seen a whole settle window pass.
+const SETTLER_EVERY: u32 = 12;
 
 /// How long a refusal is waited for.
 const REFUSED_WITHIN: Duration = Duration::from_millis(600);
@@ -47,16 +48,26 @@ fn play(kills: u32, keyed: bool) {
     let mut load = Load::new(kills);
     let bills = load.most.div_ceil(COMPANIES);
     let mut upstream = Upstream::start(seed, keyed, bills, true);
+    let address = upstream.address.clone();
+    let payer = Payer {
+        journal: &journal,
+        upstream: &address,
+        keyed,
+        tasks: OLD_AT_ONCE + NEW_AT_ONCE,
+    };
     let mut killed = Vec::new();
     for round in 0..kills {
-        load.refusals = round < kills / 3;
-        let child = payer::start(&journal, &upstream.address, keyed);
         let moment = Moment::draw(round, &mut rng);
-        killed.push(load.run_until(moment, child));
+        killed.push(load.run_until(moment, payer.start()));
     }
     upstream.calm();
-    let last = payer::start(&journal, &upstream.address, keyed);
-    load.finish(last);
+    // Nobody's place is taken by what stays in doubt.
+    let payer = Payer {
+        tasks: load.told.len(),
+        ..payer
+    };
+    load.settle(payer.start());
+    load.finish(payer.start_ahead(2 * HORIZON));
     let case = Case::new(load.told, &journal, upstream.end());
     let hits = Hits::new(&case, &killed);
     report(&case, &hits, keyed, seed);
@@ -85,7 +96,7 @@ enum Moment {
 impl Moment {
     fn draw(round: u32, rng: &mut fastrand::Rng) -> Self {
         if round % SETTLER_EVERY == SETTLER_EVERY - 1 {
-            let more = Duration::from_millis(rng.u64(300..900));
+            let more = Duration::from_millis(rng.u64(0..900));
             return Self::AfterReady(SETTLE_WINDOW + more);
         }
         match rng.u8(0..12) {
@@ -101,9 +112,6 @@ impl Moment {
 struct Load {
     next: u32,
     most: u32,
-    /// Whether operations that the upstream must refuse are begun. In doubt they stay so until the horizon, so none is
-    /// begun near the end.
-    refusals: bool,
     unfinished: BTreeSet<Operation>,
     told: BTreeMap<Operation, Vec<Told>>,
 }
@@ -114,7 +122,6 @@ impl Load {
             next: 0,
             // Above what any machine gets done.
             most: kills * 400,
-            refusals: true,
             unfinished: BTreeSet::new(),
             told: BTreeMap::new(),
         }
@@ -122,9 +129,6 @@ impl Load {
 
     /// One more operation.
     fn begin(&mut self, child: &mut Process) {
-        while !self.refusals && Operation(self.next).is_refused() {
-            self.next += 1;
-        }
         assert!(self.next < self.most, "the load ran out");
         let operation = Operation(self.next);
         self.next += 1;
@@ -196,19 +200,41 @@ impl Load {
         }
     }
 
-    /// Asks for all that is left until each has its end, and lets the worker settle the rest.
+    /// Asks for all that is left until each has its end, but for what was refused after doubt: until the horizon that may
+    /// still turn out either way.
+    fn settle(&mut self, mut child: Process) {
+        self.ask_until(&mut child, |unfinished| {
+            unfinished.iter().all(|operation| operation.is_refused())
+        });
+        let left = self.unfinished.len();
+        self.end(child, left);
+    }
+
+    /// Asks for the rest.
     fn finish(&mut self, mut child: Process) {
-        for operation in &self.unfinished {
+        self.ask_until(&mut child, BTreeSet::is_empty);
+        self.end(child, 0);
+    }
+
+    fn ask_until(&mut self, child: &mut Process, over: impl Fn(&BTreeSet<Operation>) -> bool) {
+        // What can be settled first: the others keep their places to the end.
+        let mut unfinished: Vec<_> = self.unfinished.iter().copied().collect();
+        unfinished.sort_by_key(|operation| operation.is_refused());
+        for operation in unfinished {
             child.say(&format!("pay {}", operation.0));
         }
         let until = Clock::system().now() + 2 * PATIENCE;
-        while !self.unfinished.is_empty() {
+        while !over(&self.unfinished) {
             match child.hears_until(until) {
                 Some(line) => self.hear(&line),
                 None => panic!("not settled in time: {:?}", self.unfinished),
             };
         }
-        child.say("settle");
+    }
+
+    /// Lets the worker settle what nobody asks for any more, until no more than `left` are in doubt.
+    fn end(&mut self, mut child: Process, left: usize) {
+        child.say(&format!("settle {left}"));
         child.waits_for("settled", |line| {
             self.hear(line);
         });
@@ -328,7 +354,7 @@ fn check_that_it_was_hit(case: &Case, hits: &Hits) {
     assert!(hits.takeovers > 0, "nothing was taken over: {hits:?}");
     let completed = case.count(State::Completed);
     assert!(
-        completed * 10 > case.told.len() * 8,
+        completed * 2 > case.told.len(),
         "only {completed} completed"
     );
 }

@@ -4,7 +4,7 @@ use crate::judge::Case;
 use crate::number;
 use crate::process::claimer::{self, KEYS};
 use crate::process::operation::{COMPANIES, Operation};
-use crate::process::payer::{self, TASKS, Told};
+use crate::process::payer::{Payer, Told};
 use crate::process::upstream::Upstream;
 use crate::process::{PATIENCE, Process};
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +15,8 @@ use tower_sturdy::journal::State;
 
 /// Operations that each process asks for.
 const OPERATIONS: u32 = 240;
+/// How many of them each works on at once.
+const TASKS: usize = 32;
 
 /// What everybody was told.
 type Tellings = BTreeMap<Operation, Vec<Told>>;
@@ -54,14 +56,19 @@ fn race(keyed: bool, kills: usize) {
     let journal = directory.path().join("shared.journal");
     let bills = OPERATIONS.div_ceil(COMPANIES);
     let upstream = Upstream::start(seed, keyed, bills, false);
-    let start = || payer::start(&journal, &upstream.address, keyed);
+    let payer = Payer {
+        journal: &journal,
+        upstream: &upstream.address,
+        keyed,
+        tasks: TASKS,
+    };
     let mut told = Tellings::new();
     for _ in 0..kills {
-        let mut first = start();
+        let mut first = payer.start();
         first.waits_for("ready", |_| ());
         ask(&mut first);
         hear(&first, Duration::from_millis(rng.u64(50..400)), &mut told);
-        let pair = [start(), start()];
+        let pair = [payer.start(), payer.start()];
         hear(&first, Duration::from_millis(rng.u64(0..80)), &mut told);
         take_down(first.kill(), &mut told);
         // They live until they have begun, and are killed too.
@@ -72,7 +79,7 @@ fn race(keyed: bool, kills: usize) {
             take_down(process.kill(), &mut told);
         }
     }
-    let each = both(start(), start());
+    let each = both(payer.start(), payer.start());
     for each in &each {
         for (operation, tellings) in each {
             told.entry(*operation)
@@ -199,7 +206,7 @@ fn two_processes_with_32_tasks_each_claim_every_key_once() {
     // Who lost was shown the winner's record.
     let mut lost = 0;
     for line in claims.iter().flatten() {
-        assert!(!line.starts_with("conflict"), "{line}");
+        assert!(!line.starts_with("other"), "{line}");
         if let Some((key, id)) = line
             .strip_prefix("existing ")
             .and_then(|line| line.split_once(' '))

@@ -71,7 +71,7 @@ async fn work(journal: &Path) {
                 match unwrap(journal.claim(&ours).await) {
                     Claim::Claimed => say(&format!("claimed {key} {}", ours.id())),
                     Claim::Existing(found) => say(&format!("existing {key} {}", found.id())),
-                    Claim::Conflict(_) => say(&format!("conflict {key}")),
+                    other => say(&format!("other {key} {other:?}")),
                 }
                 let rest = Duration::from_millis(rng.u64(0..RESTS_MILLIS));
                 Clock::system().sleep(rest).await;

@@ -75,10 +75,11 @@ impl Process {
     /// The rest of the first line that begins with `word`; what is said before it goes to `other`.
     pub fn waits_for(&self, word: &str, mut other: impl FnMut(&str)) -> String {
         let at = Clock::system().now() + PATIENCE;
+        let mut last = String::new();
         loop {
             let Some(line) = self.hears_until(at) else {
                 panic!(
-                    "the {} did not say \"{word}\" within {PATIENCE:?}",
+                    "the {} did not say \"{word}\" within {PATIENCE:?}, but last \"{last}\"",
                     self.name
                 );
             };
@@ -86,6 +87,7 @@ impl Process {
                 Some(rest) => return rest.trim_start().to_owned(),
                 None => other(&line),
             }
+            last = line;
         }
     }
 

@@ -40,7 +40,7 @@ impl Operation {
 
     /// Whether it names a vendor that does not exist, so that the upstream must refuse it.
     pub fn is_refused(self) -> bool {
-        self.0 % 12 == 7
+        self.0 % 16 == 7
     }
 
     /// Whether its caller clicks twice at once.

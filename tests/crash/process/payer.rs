@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_sturdy::Error;
 use tower_sturdy::clock::Clock;
+use tower_sturdy::journal::State;
 use tower_sturdy::outcome::Outcome;
 use tower_sturdy::payload::Payload;
 use tower_sturdy::stack::Stack;
@@ -18,9 +19,9 @@ use tower_sturdy::stack::Stack;
 const JOURNAL: &str = "TOWER_STURDY_TEST_JOURNAL";
 const UPSTREAM: &str = "TOWER_STURDY_TEST_UPSTREAM";
 const KEYED: &str = "TOWER_STURDY_TEST_KEYED";
+const TASKS: &str = "TOWER_STURDY_TEST_TASKS";
+const AHEAD_SECONDS: &str = "TOWER_STURDY_TEST_AHEAD_SECONDS";
 
-/// How many operations are worked on at once.
-pub const TASKS: usize = 32;
 /// How soon a caller presses again who was not told the end.
 const THINKS: Duration = Duration::from_millis(50);
 
@@ -125,14 +126,34 @@ fn id(body: &[u8]) -> Option<String> {
     Some(answer["BillPayment"]["Id"].as_str()?.to_owned())
 }
 
-/// Starts one on this journal; it is not ready yet.
-pub fn start(journal: &Path, upstream: &str, keyed: bool) -> Process {
-    let settings = [
-        (JOURNAL, journal.display().to_string()),
-        (UPSTREAM, upstream.to_owned()),
-        (KEYED, keyed.to_string()),
-    ];
-    Process::start("payer", &settings)
+/// How a payer is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Payer<'a> {
+    pub journal: &'a Path,
+    pub upstream: &'a str,
+    /// Whether `requestid` is relied on.
+    pub keyed: bool,
+    /// How many operations it works on at once.
+    pub tasks: usize,
+}
+
+impl Payer<'_> {
+    /// Starts it; it is not ready yet.
+    pub fn start(self) -> Process {
+        self.start_ahead(Duration::ZERO)
+    }
+
+    /// Starts it with a clock ahead of everybody else's: so much later.
+    pub fn start_ahead(self, ahead: Duration) -> Process {
+        let settings = [
+            (JOURNAL, self.journal.display().to_string()),
+            (UPSTREAM, self.upstream.to_owned()),
+            (KEYED, self.keyed.to_string()),
+            (TASKS, self.tasks.to_string()),
+            (AHEAD_SECONDS, ahead.as_secs().to_string()),
+        ];
+        Process::start("payer", &settings)
+    }
 }
 
 /// Not a test: the process of the tests of this binary.
@@ -151,9 +172,10 @@ fn process() {
 }
 
 async fn work(journal: &Path) {
-    let stack = settings::stack(journal, setting(KEYED).unwrap());
+    let ahead = Duration::from_secs(setting(AHEAD_SECONDS).unwrap());
+    let stack = settings::stack(journal, setting(KEYED).unwrap(), ahead);
     let upstream: Arc<str> = setting::<String>(UPSTREAM).unwrap().into();
-    let places = Arc::new(Semaphore::new(TASKS));
+    let places = Arc::new(Semaphore::new(setting(TASKS).unwrap()));
     let mut orders = heard();
     say("ready");
     while let Some(order) = orders.recv().await {
@@ -168,7 +190,7 @@ async fn work(journal: &Path) {
                     drop(place);
                 });
             }
-            ["settle"] => settle(&stack).await,
+            ["settle", left] => settle(&stack, left.parse().unwrap()).await,
             other => panic!("no such order: {other:?}"),
         }
     }
@@ -197,20 +219,16 @@ async fn pay(stack: &Stack, upstream: &str, operation: Operation) {
     }
 }
 
-/// Waits until the worker has nothing left that is neither final nor parked.
-async fn settle(stack: &Stack) {
+/// Waits until no more than `most` operations are neither final nor parked.
+async fn settle(stack: &Stack, most: usize) {
     let clock = Clock::system();
     loop {
         let unresolved = stack.reconciler().unresolved().await.unwrap();
-        let left = unresolved.by_state.iter();
-        let left: usize = left
-            .filter(|(state, _)| **state != tower_sturdy::journal::State::Parked)
-            .map(|(_, count)| count)
-            .sum();
-        if left == 0 {
+        let parked = unresolved.by_state.get(&State::Parked).unwrap_or(&0);
+        if unresolved.total() - parked <= most {
             return say("settled");
         }
-        say(&format!("left {left} {:?}", unresolved.by_state));
+        say(&format!("left {:?}", unresolved.by_state));
         clock.sleep(THINKS * 4).await;
     }
 }

@@ -1,10 +1,13 @@
 //! The times of the whole play, in one place: what takes minutes at Intuit takes seconds here, in the same order.
 
+use super::PATIENCE;
 use super::operation::company;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tower_sturdy::clock::Clock;
 use tower_sturdy::journal::SqliteJournal;
+use tower_sturdy::journal::sqlite::SqliteConfig;
 use tower_sturdy::mock::{Fault, FaultPlan, FaultRule, HangCommit, Latency, On};
 use tower_sturdy::qbo::limits::{EndpointClass, Limit};
 use tower_sturdy::qbo::{Qbo, QboWrites};
@@ -15,15 +18,15 @@ use tower_sturdy::transport::reqwest::ReqwestTransport;
 /// How long an answer takes: long enough that a kill at any moment hits some in between.
 pub const LATENCY: Latency = Latency::Fixed(Duration::from_millis(25));
 /// When the upstream gives a request up; effects of hung ones land until then.
-pub const SERVER_TIMEOUT: Duration = Duration::from_millis(400);
+pub const SERVER_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long after an effect queries may not show it.
 pub const READ_LAG: Duration = Duration::from_millis(200);
 /// Above the server's timeout, as at Intuit.
-const ATTEMPT: Duration = Duration::from_millis(800);
+const ATTEMPT: Duration = Duration::from_millis(600);
 /// Far above the server's timeout: a process may get no time at all for a while on a busy machine.
-pub const SETTLE_WINDOW: Duration = Duration::from_millis(2_500);
-/// What is refused after doubt stays in doubt until then. Many times what it takes to settle.
-pub const HORIZON: Duration = Duration::from_secs(30);
+pub const SETTLE_WINDOW: Duration = Duration::from_millis(1_800);
+/// For how long a write in doubt may be sent again: the preset's.
+pub const HORIZON: Duration = Duration::from_secs(3_600);
 const LEASE: Duration = Duration::from_secs(2);
 
 /// What goes wrong: about one request in six.
@@ -71,9 +74,19 @@ pub fn doubt() -> FaultPlan {
         .and(On::Writes, 0.03, Fault::Error500AfterCommit)
 }
 
-/// The whole stack with the preset, on this file, to the upstream at this address.
-pub fn stack(journal: &Path, keyed: bool) -> Stack {
-    let journal = SqliteJournal::open(journal).unwrap_or_else(|error| panic!("{error}"));
+/// The whole stack with the preset on this file, `ahead` of the time of all others.
+pub fn stack(journal: &Path, keyed: bool, ahead: Duration) -> Stack {
+    // Two processes that write without a pause can keep the file from each other for longer than the default.
+    let journal = SqliteJournal::open_with(&SqliteConfig {
+        busy_timeout: PATIENCE,
+        ..SqliteConfig::new(journal)
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
+    let clock = if ahead.is_zero() {
+        Clock::system()
+    } else {
+        Clock::anchored(Clock::system().wall().plus(ahead))
+    };
     // A proxy of the machine has no business between two of its processes.
     let client = reqwest::Client::builder().no_proxy();
     let preset = Qbo {
@@ -95,6 +108,7 @@ pub fn stack(journal: &Path, keyed: bool) -> Stack {
         .stack(ReqwestTransport::new(client).unwrap())
         .unwrap()
         .journal(Arc::new(journal))
+        .clock(clock)
         .configure(shorten)
         .build()
         .unwrap_or_else(|error| panic!("{error}"))
