@@ -5,7 +5,7 @@
 
 use crate::judge::Case;
 use crate::number;
-use crate::process::operation::{COMPANIES, Operation};
+use crate::process::operation::Operation;
 use crate::process::payer::{Payer, Told};
 use crate::process::settings::{HORIZON, SETTLE_WINDOW};
 use crate::process::upstream::Upstream;
@@ -16,12 +16,12 @@ use tower_sturdy::clock::{Clock, Instant, Timestamp};
 use tower_sturdy::journal::{Record, State};
 
 /// How many operations that a child never heard of are asked for at once, beside those that others left.
-const NEW_AT_ONCE: usize = 16;
+const NEW_AT_ONCE: usize = 8;
 /// How many operations that others left are asked for again at once.
-const OLD_AT_ONCE: usize = 48;
+const OLD_AT_ONCE: usize = 16;
 /// One child in so many lives long enough to settle what its predecessors left in doubt, and is killed over it: a process
 /// sends nothing again before it has itself seen a whole settle window pass.
-const SETTLER_EVERY: u32 = 12;
+const SETTLER_EVERY: u32 = 16;
 
 /// How long a refusal is waited for.
 const REFUSED_WITHIN: Duration = Duration::from_millis(600);
@@ -45,9 +45,8 @@ fn play(kills: u32, keyed: bool) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let directory = tempfile::tempdir().unwrap();
     let journal = directory.path().join("killed.journal");
-    let mut load = Load::new(kills);
-    let bills = load.most.div_ceil(COMPANIES);
-    let mut upstream = Upstream::start(seed, keyed, bills, true);
+    let mut load = Load::default();
+    let mut upstream = Upstream::start(seed, keyed, true);
     let address = upstream.address.clone();
     let payer = Payer {
         journal: &journal,
@@ -103,33 +102,22 @@ impl Moment {
             0 => Self::AfterStart(Duration::from_millis(rng.u64(0..100))),
             1..=2 => Self::AfterRefusal,
             3..=7 => Self::AfterReady(Duration::from_millis(rng.u64(30..430))),
-            _ => Self::AfterTold(rng.usize(1..80)),
+            _ => Self::AfterTold(rng.usize(1..40)),
         }
     }
 }
 
 /// What is asked for, and what was told.
+#[derive(Debug, Default)]
 struct Load {
     next: u32,
-    most: u32,
     unfinished: BTreeSet<Operation>,
     told: BTreeMap<Operation, Vec<Told>>,
 }
 
 impl Load {
-    fn new(kills: u32) -> Self {
-        Self {
-            next: 0,
-            // Above what any machine gets done.
-            most: kills * 400,
-            unfinished: BTreeSet::new(),
-            told: BTreeMap::new(),
-        }
-    }
-
     /// One more operation.
     fn begin(&mut self, child: &mut Process) {
-        assert!(self.next < self.most, "the load ran out");
         let operation = Operation(self.next);
         self.next += 1;
         self.unfinished.insert(operation);
@@ -200,41 +188,30 @@ impl Load {
         }
     }
 
-    /// Asks for all that is left until each has its end, but for what was refused after doubt: until the horizon that may
-    /// still turn out either way.
-    fn settle(&mut self, mut child: Process) {
-        self.ask_until(&mut child, |unfinished| {
-            unfinished.iter().all(|operation| operation.is_refused())
-        });
-        let left = self.unfinished.len();
-        self.end(child, left);
+    /// Asks for what is left until each has its end, but for what the upstream must refuse: after doubt a refusal proves
+    /// nothing, so until the horizon that may still turn out either way.
+    fn settle(&mut self, child: Process) {
+        self.ask_until_told(child, |operation| !operation.is_refused());
     }
 
     /// Asks for the rest.
-    fn finish(&mut self, mut child: Process) {
-        self.ask_until(&mut child, BTreeSet::is_empty);
-        self.end(child, 0);
+    fn finish(&mut self, child: Process) {
+        self.ask_until_told(child, |_| true);
     }
 
-    fn ask_until(&mut self, child: &mut Process, over: impl Fn(&BTreeSet<Operation>) -> bool) {
-        // What can be settled first: the others keep their places to the end.
-        let mut unfinished: Vec<_> = self.unfinished.iter().copied().collect();
-        unfinished.sort_by_key(|operation| operation.is_refused());
-        for operation in unfinished {
+    fn ask_until_told(&mut self, mut child: Process, of: fn(Operation) -> bool) {
+        for operation in self.unfinished.iter().filter(|operation| of(**operation)) {
             child.say(&format!("pay {}", operation.0));
         }
         let until = Clock::system().now() + 2 * PATIENCE;
-        while !over(&self.unfinished) {
+        while self.unfinished.iter().any(|operation| of(*operation)) {
             match child.hears_until(until) {
                 Some(line) => self.hear(&line),
                 None => panic!("not settled in time: {:?}", self.unfinished),
             };
         }
-    }
-
-    /// Lets the worker settle what nobody asks for any more, until no more than `left` are in doubt.
-    fn end(&mut self, mut child: Process, left: usize) {
-        child.say(&format!("settle {left}"));
+        // The worker settles what nobody asks for any more.
+        child.say(&format!("settle {}", self.unfinished.len()));
         child.waits_for("settled", |line| {
             self.hear(line);
         });

@@ -3,7 +3,7 @@
 use crate::judge::Case;
 use crate::number;
 use crate::process::claimer::{self, KEYS};
-use crate::process::operation::{COMPANIES, Operation};
+use crate::process::operation::Operation;
 use crate::process::payer::{Payer, Told};
 use crate::process::upstream::Upstream;
 use crate::process::{PATIENCE, Process};
@@ -54,8 +54,7 @@ fn race(keyed: bool, kills: usize) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let directory = tempfile::tempdir().unwrap();
     let journal = directory.path().join("shared.journal");
-    let bills = OPERATIONS.div_ceil(COMPANIES);
-    let upstream = Upstream::start(seed, keyed, bills, false);
+    let upstream = Upstream::start(seed, keyed, false);
     let payer = Payer {
         journal: &journal,
         upstream: &upstream.address,

@@ -7,6 +7,8 @@ use tower_sturdy::payload::Payload;
 
 /// How many companies pay.
 pub const COMPANIES: u32 = 24;
+/// How many bills each has. A load that is longer pays them again, in part as always.
+const BILLS: u32 = 500;
 /// The least that any bill is over; no payment is over more.
 const LEAST_CENTS: i64 = 10_000;
 
@@ -17,11 +19,11 @@ pub struct Operation(pub u32);
 impl Operation {
     /// The company that pays.
     pub fn company(self) -> CompanyConfig {
-        company(self.0 % COMPANIES, self.0 / COMPANIES + 1)
+        company(self.0 % COMPANIES)
     }
 
     pub fn bill(self) -> u32 {
-        self.0 / COMPANIES + 1
+        self.0 / COMPANIES % BILLS + 1
     }
 
     /// How much: below what the bill is over, and rarely the same twice.
@@ -40,7 +42,7 @@ impl Operation {
 
     /// Whether it names a vendor that does not exist, so that the upstream must refuse it.
     pub fn is_refused(self) -> bool {
-        self.0 % 16 == 7
+        self.0 % 25 == 7
     }
 
     /// Whether its caller clicks twice at once.
@@ -71,12 +73,12 @@ impl Operation {
     }
 }
 
-/// A company with this many bills.
-pub fn company(number: u32, bills: u32) -> CompanyConfig {
+/// One company.
+pub fn company(number: u32) -> CompanyConfig {
     CompanyConfig {
         customers: 0,
         invoices: 0,
-        bills,
+        bills: BILLS,
         bill_amount_cents: (LEAST_CENTS, 10 * LEAST_CENTS),
         ..CompanyConfig::of(format!("{}", 9130 + number))
     }

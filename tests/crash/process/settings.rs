@@ -38,7 +38,7 @@ pub fn faults() -> FaultPlan {
     // So often that retrying ends there too: its callers are told that nothing happened.
     let refusing = FaultRule {
         when: None,
-        realm: Some(company(0, 0).realm),
+        realm: Some(company(0).realm),
         on: On::Writes,
         probability: 0.5,
         fault: Fault::Refuse503Gateway,
@@ -122,7 +122,7 @@ fn shorten(config: &mut StackConfig) {
     settle.settle_window = SETTLE_WINDOW;
     settle.read_lag = READ_LAG * 4;
     settle.look_backoff = Duration::from_millis(200);
-    settle.look_backoff_max = Duration::from_secs(1);
+    settle.look_backoff_max = Duration::from_secs(5);
     // Beyond the horizon: some looks at what was refused after doubt, and no more.
     settle.looks_max = 4;
     config.attempt.write_timeout = ATTEMPT;

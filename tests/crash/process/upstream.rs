@@ -21,7 +21,6 @@ use tower_sturdy::payload::Payload;
 
 const SEED: &str = "TOWER_STURDY_TEST_SEED";
 const HONOURS_KEYS: &str = "TOWER_STURDY_TEST_HONOURS_KEYS";
-const BILLS: &str = "TOWER_STURDY_TEST_BILLS";
 const FAULTS: &str = "TOWER_STURDY_TEST_FAULTS";
 
 /// What a judge reads of its history: writes alone. Times are in milliseconds since the epoch.
@@ -66,11 +65,10 @@ pub struct Upstream {
 
 impl Upstream {
     /// `faults`: every kind, or (`false`) only what leaves doubt.
-    pub fn start(seed: u64, honours_keys: bool, bills: u32, faults: bool) -> Self {
+    pub fn start(seed: u64, honours_keys: bool, faults: bool) -> Self {
         let settings = [
             (SEED, seed.to_string()),
             (HONOURS_KEYS, honours_keys.to_string()),
-            (BILLS, bills.to_string()),
             (FAULTS, faults.to_string()),
         ];
         let process = Process::start("upstream", &settings);
@@ -103,9 +101,7 @@ fn process() {
     let Some(seed) = setting(SEED) else { return };
     let config = MockConfig {
         seed,
-        companies: (0..COMPANIES)
-            .map(|number| company(number, setting(BILLS).unwrap()))
-            .collect(),
+        companies: (0..COMPANIES).map(company).collect(),
         request_id: RequestIdConfig {
             honoured: setting(HONOURS_KEYS).unwrap(),
             ..RequestIdConfig::default()
