@@ -3,28 +3,14 @@
 //! What a caller was told before a kill holds after all of them; nothing happened twice, and nothing is lost. The
 //! upstream is another process, behind a socket; half of what it does wrong leaves doubt.
 
+use crate::hits::Hits;
 use crate::judge::Case;
+use crate::load::{Load, Moment, NEW_AT_ONCE, OLD_AT_ONCE};
 use crate::number;
-use crate::process::operation::Operation;
 use crate::process::payer::{Payer, Told};
-use crate::process::settings::{HORIZON, SETTLE_WINDOW};
+use crate::process::settings::HORIZON;
 use crate::process::upstream::Upstream;
-use crate::process::{PATIENCE, Process};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-use tower_sturdy::clock::{Clock, Instant, Timestamp};
-use tower_sturdy::journal::{Record, State};
-
-/// How many operations that a child never heard of are asked for at once, beside those that others left.
-const NEW_AT_ONCE: usize = 8;
-/// How many operations that others left are asked for again at once.
-const OLD_AT_ONCE: usize = 16;
-/// One child in so many lives long enough to settle what its predecessors left in doubt, and is killed over it: a process
-/// sends nothing again before it has itself seen a whole settle window pass.
-const SETTLER_EVERY: u32 = 16;
-
-/// How long a refusal is waited for.
-const REFUSED_WITHIN: Duration = Duration::from_millis(600);
+use tower_sturdy::journal::State;
 
 fn kills() -> u32 {
     u32::try_from(number("STURDY_KILLS").unwrap_or(100)).unwrap()
@@ -56,7 +42,7 @@ fn play(kills: u32, keyed: bool) {
     };
     let mut killed = Vec::new();
     for round in 0..kills {
-        let moment = Moment::draw(round, &mut rng);
+        let moment = Moment::draw(round, &load, &mut rng);
         killed.push(load.run_until(moment, payer.start()));
     }
     upstream.calm();
@@ -78,216 +64,6 @@ fn play(kills: u32, keyed: bool) {
         wrong.join("\n")
     );
     check_that_it_was_hit(&case, &hits);
-}
-
-/// When a child is killed.
-#[derive(Clone, Copy, Debug)]
-enum Moment {
-    /// Perhaps before it has opened the journal.
-    AfterStart(Duration),
-    AfterReady(Duration),
-    /// Right after so many tellings.
-    AfterTold(usize),
-    /// Right after somebody was told of a refusal, which must be on record by then: sent again, it could be accepted.
-    AfterRefusal,
-}
-
-impl Moment {
-    fn draw(round: u32, rng: &mut fastrand::Rng) -> Self {
-        if round % SETTLER_EVERY == SETTLER_EVERY - 1 {
-            let more = Duration::from_millis(rng.u64(0..900));
-            return Self::AfterReady(SETTLE_WINDOW + more);
-        }
-        match rng.u8(0..12) {
-            0 => Self::AfterStart(Duration::from_millis(rng.u64(0..100))),
-            1..=2 => Self::AfterRefusal,
-            3..=7 => Self::AfterReady(Duration::from_millis(rng.u64(30..430))),
-            _ => Self::AfterTold(rng.usize(1..40)),
-        }
-    }
-}
-
-/// What is asked for, and what was told.
-#[derive(Debug, Default)]
-struct Load {
-    next: u32,
-    unfinished: BTreeSet<Operation>,
-    told: BTreeMap<Operation, Vec<Told>>,
-}
-
-impl Load {
-    /// One more operation.
-    fn begin(&mut self, child: &mut Process) {
-        let operation = Operation(self.next);
-        self.next += 1;
-        self.unfinished.insert(operation);
-        self.told.insert(operation, Vec::new());
-        child.say(&format!("pay {}", operation.0));
-    }
-
-    /// Takes down what the child said. Returns whether somebody was told an end.
-    fn hear(&mut self, line: &str) -> bool {
-        let Some((operation, told)) = Told::read(line) else {
-            return false;
-        };
-        let ended = told.is_end() && self.unfinished.remove(&operation);
-        self.told.entry(operation).or_default().push(told);
-        ended
-    }
-
-    /// Asks a child for operations until its moment comes, and kills it. Returns when.
-    fn run_until(&mut self, moment: Moment, mut child: Process) -> Timestamp {
-        let clock = Clock::system();
-        let started = clock.now();
-        // Asked before it is ready, so that it begins at once.
-        let old: Vec<_> = self.unfinished.iter().copied().collect();
-        for operation in old.into_iter().take(OLD_AT_ONCE) {
-            child.say(&format!("pay {}", operation.0));
-        }
-        for _ in 0..NEW_AT_ONCE {
-            self.begin(&mut child);
-        }
-        let mut stop: Box<dyn FnMut(&str) -> bool> = Box::new(|_| false);
-        let mut until = started + PATIENCE;
-        match moment {
-            Moment::AfterStart(after) => until = started + after,
-            Moment::AfterReady(after) => {
-                child.waits_for("ready", |_| ());
-                until = clock.now() + after;
-            }
-            Moment::AfterTold(mut left) => {
-                stop = Box::new(move |line| {
-                    left -= usize::from(line.starts_with("told "));
-                    left == 0
-                });
-            }
-            Moment::AfterRefusal => {
-                // There may be none to come.
-                until = started + REFUSED_WITHIN;
-                stop = Box::new(|line| line.ends_with(" rejected"));
-            }
-        }
-        self.run(&mut child, until, &mut *stop);
-        let killed = clock.wall();
-        for line in child.kill() {
-            self.hear(&line);
-        }
-        killed
-    }
-
-    /// For each operation that ends, one more, until `until` or `stop` says so of a line.
-    fn run(&mut self, child: &mut Process, until: Instant, stop: &mut dyn FnMut(&str) -> bool) {
-        while let Some(line) = child.hears_until(until) {
-            if stop(&line) {
-                self.hear(&line);
-                return;
-            }
-            if self.hear(&line) {
-                self.begin(child);
-            }
-        }
-    }
-
-    /// Asks for what is left until each has its end, but for what the upstream must refuse: after doubt a refusal proves
-    /// nothing, so until the horizon that may still turn out either way.
-    fn settle(&mut self, child: Process) {
-        self.ask_until_told(child, |operation| !operation.is_refused());
-    }
-
-    /// Asks for the rest.
-    fn finish(&mut self, child: Process) {
-        self.ask_until_told(child, |_| true);
-    }
-
-    fn ask_until_told(&mut self, mut child: Process, of: fn(Operation) -> bool) {
-        for operation in self.unfinished.iter().filter(|operation| of(**operation)) {
-            child.say(&format!("pay {}", operation.0));
-        }
-        let until = Clock::system().now() + 2 * PATIENCE;
-        while self.unfinished.iter().any(|operation| of(*operation)) {
-            match child.hears_until(until) {
-                Some(line) => self.hear(&line),
-                None => panic!("not settled in time: {:?}", self.unfinished),
-            };
-        }
-        // The worker settles what nobody asks for any more.
-        child.say(&format!("settle {}", self.unfinished.len()));
-        child.waits_for("settled", |line| {
-            self.hear(line);
-        });
-        child.end();
-    }
-}
-
-/// What the kills hit.
-#[derive(Debug, Default)]
-struct Hits {
-    kills: usize,
-    /// Kills with operations in flight.
-    in_flight: usize,
-    /// Operations on record as begun, and not seen by the upstream.
-    begun: usize,
-    /// Operations at work upstream.
-    upstream: usize,
-    /// Operations finished upstream, their end not on record.
-    answered: usize,
-    /// How often a process took an operation over from a dead one.
-    takeovers: usize,
-}
-
-impl Hits {
-    fn new(case: &Case, killed: &[Timestamp]) -> Self {
-        let mut hits = Self {
-            kills: killed.len(),
-            takeovers: takeovers(case),
-            ..Self::default()
-        };
-        let mut before = Timestamp::default();
-        for kill in killed {
-            let operations = hits.operations();
-            for (operation, record) in &case.records {
-                // What an earlier kill left so is not hit again.
-                if matches!(state_at(record, *kill), Some((State::Claimed | State::Sending, since)) if since > before)
-                {
-                    hits.hit(case, *operation, kill.as_millis());
-                }
-            }
-            hits.in_flight += usize::from(hits.operations() > operations);
-            before = *kill;
-        }
-        hits
-    }
-
-    const fn operations(&self) -> usize {
-        self.begun + self.upstream + self.answered
-    }
-
-    fn hit(&mut self, case: &Case, operation: Operation, kill: u64) {
-        let sends = case.sends(operation).iter();
-        match sends.filter(|send| send.at <= kill).next_back() {
-            None => self.begun += 1,
-            Some(send) if send.done.is_none_or(|done| done > kill) => self.upstream += 1,
-            Some(_) => self.answered += 1,
-        }
-    }
-}
-
-/// The state at that time and since when, by the audit trail; `None` before the claim.
-fn state_at(record: &Record, at: Timestamp) -> Option<(State, Timestamp)> {
-    let steps = &record.progress.history;
-    let first = steps.first().map_or(record.state(), |step| step.from);
-    let last = steps.iter().rev().find(|step| step.at <= at);
-    let state = last.map_or((first, record.asked.at), |step| (step.to, step.at));
-    (record.asked.at <= at).then_some(state)
-}
-
-fn takeovers(case: &Case) -> usize {
-    let records = case.records.values();
-    let steps = records.flat_map(|record| &record.progress.history);
-    let taken = |from| matches!(from, State::Claimed | State::Sending);
-    steps
-        .filter(|step| step.by == "worker" && taken(step.from))
-        .count()
 }
 
 fn report(case: &Case, hits: &Hits, keyed: bool, seed: u64) {

@@ -9,8 +9,10 @@
     reason = "tests"
 )]
 
+mod hits;
 mod judge;
 mod kill;
+mod load;
 mod process;
 mod race;
 #[path = "../journal/sample.rs"]

@@ -18,13 +18,13 @@ use tower_sturdy::transport::reqwest::ReqwestTransport;
 /// How long an answer takes: long enough that a kill at any moment hits some in between.
 pub const LATENCY: Latency = Latency::Fixed(Duration::from_millis(25));
 /// When the upstream gives a request up; effects of hung ones land until then.
-pub const SERVER_TIMEOUT: Duration = Duration::from_millis(300);
+pub const SERVER_TIMEOUT: Duration = Duration::from_millis(900);
 /// How long after an effect queries may not show it.
 pub const READ_LAG: Duration = Duration::from_millis(200);
-/// Above the server's timeout, as at Intuit.
-const ATTEMPT: Duration = Duration::from_millis(600);
+/// Below the server's timeout, which is worse than at Intuit: what is given up may still have its effect.
+const ATTEMPT: Duration = Duration::from_millis(350);
 /// Far above the server's timeout: a process may get no time at all for a while on a busy machine.
-pub const SETTLE_WINDOW: Duration = Duration::from_millis(1_800);
+pub const SETTLE_WINDOW: Duration = Duration::from_millis(2_200);
 /// For how long a write in doubt may be sent again: the preset's.
 pub const HORIZON: Duration = Duration::from_secs(3_600);
 const LEASE: Duration = Duration::from_secs(2);
@@ -48,7 +48,7 @@ pub fn faults() -> FaultPlan {
     };
     [
         (On::Writes, 0.04, Fault::LostAnswer),
-        (On::Writes, 0.03, hang),
+        (On::Writes, 0.04, hang),
         (On::Writes, 0.01, edge),
         (On::Writes, 0.02, Fault::Html503AfterCommit),
         (On::Writes, 0.02, Fault::Refuse503Html),
