@@ -49,8 +49,8 @@ impl Hits {
     }
 
     fn hit(&mut self, case: &Case, operation: Operation, kill: u64) {
-        let sends = case.sends(operation).iter();
-        match sends.filter(|send| send.at <= kill).next_back() {
+        let mut sends = case.sends(operation).iter();
+        match sends.rfind(|send| send.at <= kill) {
             None => self.begun += 1,
             Some(send) if send.done.is_none_or(|done| done > kill) => self.upstream += 1,
             Some(_) => self.answered += 1,

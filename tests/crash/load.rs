@@ -21,29 +21,29 @@ const BACKLOG: usize = 150;
 /// How long a refusal is waited for.
 const REFUSED_WITHIN: Duration = Duration::from_millis(600);
 
-/// When a child is killed.
+/// After what a child is killed.
 #[derive(Clone, Copy, Debug)]
 pub enum Moment {
     /// Perhaps before it has opened the journal.
-    AfterStart(Duration),
-    AfterReady(Duration),
+    Start(Duration),
+    Ready(Duration),
     /// Right after so many tellings.
-    AfterTold(usize),
+    Told(usize),
     /// Right after somebody was told of a refusal, which must be on record by then: sent again, it could be accepted.
-    AfterRefusal,
+    Refusal,
 }
 
 impl Moment {
     pub fn draw(round: u32, load: &Load, rng: &mut fastrand::Rng) -> Self {
         if round % SETTLER_EVERY == SETTLER_EVERY - 1 || load.unfinished.len() > BACKLOG {
             let more = Duration::from_millis(rng.u64(0..1_200));
-            return Self::AfterReady(SETTLE_WINDOW + more);
+            return Self::Ready(SETTLE_WINDOW + more);
         }
         match rng.u8(0..12) {
-            0 => Self::AfterStart(Duration::from_millis(rng.u64(0..100))),
-            1..=2 => Self::AfterRefusal,
-            3..=7 => Self::AfterReady(Duration::from_millis(rng.u64(30..430))),
-            _ => Self::AfterTold(rng.usize(1..40)),
+            0 => Self::Start(Duration::from_millis(rng.u64(0..100))),
+            1..=2 => Self::Refusal,
+            3..=7 => Self::Ready(Duration::from_millis(rng.u64(30..430))),
+            _ => Self::Told(rng.usize(1..40)),
         }
     }
 }
@@ -91,18 +91,18 @@ impl Load {
         let mut stop: Box<dyn FnMut(&str) -> bool> = Box::new(|_| false);
         let mut until = started + PATIENCE;
         match moment {
-            Moment::AfterStart(after) => until = started + after,
-            Moment::AfterReady(after) => {
+            Moment::Start(after) => until = started + after,
+            Moment::Ready(after) => {
                 child.waits_for("ready", |_| ());
                 until = clock.now() + after;
             }
-            Moment::AfterTold(mut left) => {
+            Moment::Told(mut left) => {
                 stop = Box::new(move |line| {
                     left -= usize::from(line.starts_with("told "));
                     left == 0
                 });
             }
-            Moment::AfterRefusal => {
+            Moment::Refusal => {
                 // There may be none to come.
                 until = started + REFUSED_WITHIN;
                 stop = Box::new(|line| line.ends_with(" rejected"));
