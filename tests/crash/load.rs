@@ -17,7 +17,7 @@ pub const OLD_AT_ONCE: usize = 16;
 const SETTLER_EVERY: u32 = 16;
 
 /// With more than this left behind, the next child is one of those too.
-const BACKLOG: usize = 150;
+const BACKLOG: usize = 1_000;
 /// How long a refusal is waited for.
 const REFUSED_WITHIN: Duration = Duration::from_millis(600);
 

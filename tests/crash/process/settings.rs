@@ -22,7 +22,7 @@ pub const SERVER_TIMEOUT: Duration = Duration::from_millis(900);
 /// How long after an effect queries may not show it.
 pub const READ_LAG: Duration = Duration::from_millis(200);
 /// Below the server's timeout, which is worse than at Intuit: what is given up may still have its effect.
-const ATTEMPT: Duration = Duration::from_millis(350);
+const ATTEMPT: Duration = Duration::from_millis(600);
 /// Far above the server's timeout: a process may get no time at all for a while on a busy machine.
 pub const SETTLE_WINDOW: Duration = Duration::from_millis(2_200);
 /// For how long a write in doubt may be sent again: the preset's.
