@@ -1,6 +1,31 @@
-//! What is on record survives: power loss, crashes, races. Real files, real processes, real system calls.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests")]
+//! What was acknowledged survives, and nothing happens twice: whole stacks that die at seeded points, real processes that
+//! are killed and that race each other, power loss on a recorded disk, and what is synced at the first byte.
+//!
+//! `STURDY_CRASHES`, `STURDY_KILLS`, `STURDY_REPLAYS` and `STURDY_SEEDS` ask for more of each; `STURDY_SEED=n` draws another
+//! load and other moments.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests"
+)]
 
+mod hits;
+mod judge;
+mod kill;
+mod load;
 mod power;
+mod process;
+mod race;
+#[path = "../journal/sample.rs"]
+mod sample;
 mod strace;
 mod trace;
+
+/// A number that the environment gives.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name} is no number: {text:?}")))
+}

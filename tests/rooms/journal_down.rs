@@ -38,6 +38,30 @@ async fn a_claim_that_was_made_though_it_seemed_to_fail_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_that_fails_on_a_key_in_use_is_never_told_as_nothing_sent() {
+    // Another process has the key: it is at work, or has paid.
+    for (does, told) in [
+        (Does::Hangs, Err(Kind::InFlight)),
+        (Does::Answers(200), Ok(())),
+    ] {
+        let journal = FaultyJournal::new();
+        let (probe, counts) = upstream([does]);
+        let other = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+        let _ = other.service.clone().oneshot(pay("a")).await;
+        let (probe, _) = upstream([]);
+        let plan = Plan {
+            seed: 2,
+            ..Plan::new(KEYED)
+        };
+        let ours = plan.build(&journal, probe, Arc::new(NoHooks));
+        journal.next(Call::Claim, [Fault::Fails]);
+        let answer = ours.service.clone().oneshot(pay("a")).await;
+        assert_eq!(answer.map(drop).map_err(|error| error.kind()), told);
+        assert_eq!(counts.calls(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_claim_that_cannot_be_read_back_sends_nothing_and_promises_nothing() {
     let journal = faulty();
     let (probe, counts) = upstream([]);

@@ -308,8 +308,16 @@ impl Book {
         );
         for wait in [100, 400, 1_600] {
             self.inner.clock.sleep(Duration::from_millis(wait)).await;
-            match self.inner.journal.get(Lookup::Id(record.id())).await {
-                Ok(Some(_)) => return Ok(Claim::Claimed),
+            let asked = &record.asked;
+            let key = Lookup::Key {
+                namespace: &asked.namespace,
+                tenant: &asked.tenant,
+                key: &asked.key,
+            };
+            // By its key: another process may have it, and then "nothing was sent" would be untrue of the operation.
+            match self.inner.journal.get(key).await {
+                Ok(Some(found)) if found.id() == record.id() => return Ok(Claim::Claimed),
+                Ok(Some(found)) => return Ok(Claim::Existing(Box::new(found))),
                 Ok(None) => {
                     return Err(Error::journal_unavailable(JournalError::Unavailable(
                         source,
