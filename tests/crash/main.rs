@@ -20,6 +20,7 @@ mod process;
 mod race;
 #[path = "../journal/sample.rs"]
 mod sample;
+mod simulation;
 mod strace;
 mod trace;
 

@@ -129,6 +129,23 @@ async fn an_answer_is_given_though_it_cannot_be_recorded_yet() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn success_that_only_the_journal_protects_is_told_once_it_is_on_record() {
+    for capability in [Capability::Lookup, Capability::None] {
+        let journal = FaultyJournal::new();
+        let (probe, _) = upstream([]);
+        let house = Plan::new(capability).build(&journal, probe, Arc::new(NoHooks));
+        journal.next(Call::Step, [Fault::Fine, Fault::MakesAfter(seconds(5))]);
+        // A crash now would leave it in doubt, whatever this caller had heard.
+        let impatient = house.service.clone().oneshot(pay_within("a", seconds(1)));
+        assert_eq!(kind(impatient.await), Kind::Pending, "{capability:?}");
+        let patient = house.service.clone().oneshot(pay_within("a", seconds(30)));
+        let answer = patient.await.unwrap();
+        assert_eq!(answer.body().bytes(), "paid");
+        assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_that_cannot_be_recorded_is_not_told_as_one() {
     let journal = faulty();
     let (probe, _) = upstream([Does::Answers(400)]);

@@ -1,6 +1,6 @@
 //! One operation that this process works on or waits for.
 
-use super::super::record::{Fingerprint, Record, State};
+use super::super::record::{Capability, Fingerprint, Record, State};
 use crate::clock::Timestamp;
 use crate::context::OperationId;
 use crate::error::Error;
@@ -173,8 +173,9 @@ impl Live {
         }
         match &inside.record {
             None => Told::Unclaimed,
-            // Not on record yet: a crash now would send it again, so nobody may be told that it is over.
-            Some(record) if inside.dirty && record.state() == State::Rejected => {
+            // Not on record yet: a crash now would send it again, or leave it in doubt, so nobody may be told that it is
+            // over.
+            Some(record) if inside.dirty && only_the_journal_knows(record) => {
                 Told::NotYet(Error::pending(record.id()))
             }
             // Whoever works on it is about to say that nothing happened. Until it has, nobody is promised that the work
@@ -198,6 +199,16 @@ pub fn told_of(record: &Record, now: Timestamp) -> Told {
         // Nobody will take it up unless it is asked for again.
         State::Ready if is_idle(record) => Told::Final(Box::new(Err(idle(record)))),
         State::Claimed | State::Sending | State::Ready => Told::NotYet(Error::pending(id)),
+    }
+}
+
+/// Whether an end that a crash forgets could come out otherwise. What a keyed upstream has done, it says again.
+fn only_the_journal_knows(record: &Record) -> bool {
+    let keyed = matches!(record.asked.capability, Capability::Keyed { .. });
+    match record.state() {
+        State::Rejected => true,
+        State::Completed => !keyed,
+        _ => false,
     }
 }
 
