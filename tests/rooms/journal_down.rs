@@ -44,7 +44,7 @@ async fn a_claim_that_fails_on_a_key_in_use_is_never_told_as_nothing_sent() {
         (Does::Hangs, Err(Kind::InFlight)),
         (Does::Answers(200), Ok(())),
     ] {
-        let journal = FaultyJournal::new();
+        let journal = faulty();
         let (probe, counts) = upstream([does]);
         let other = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
         let _ = other.service.clone().oneshot(pay("a")).await;
@@ -131,7 +131,7 @@ async fn an_answer_is_given_though_it_cannot_be_recorded_yet() {
 #[tokio::test(start_paused = true)]
 async fn success_that_only_the_journal_protects_is_told_once_it_is_on_record() {
     for capability in [Capability::Lookup, Capability::None] {
-        let journal = FaultyJournal::new();
+        let journal = faulty();
         let (probe, _) = upstream([]);
         let house = Plan::new(capability).build(&journal, probe, Arc::new(NoHooks));
         journal.next(Call::Step, [Fault::Fine, Fault::MakesAfter(seconds(5))]);
@@ -141,7 +141,7 @@ async fn success_that_only_the_journal_protects_is_told_once_it_is_on_record() {
         let patient = house.service.clone().oneshot(pay_within("a", seconds(30)));
         let answer = patient.await.unwrap();
         assert_eq!(answer.body().bytes(), "paid");
-        assert_eq!(state(&journal.inner, "a").await, State::Completed);
+        assert_eq!(state(journal.inner(), "a").await, State::Completed);
     }
 }
 
