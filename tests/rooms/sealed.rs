@@ -74,10 +74,10 @@ async fn a_write_that_does_not_open_waits_for_its_key_while_the_others_are_settl
     assert_eq!(state(&memory, "kept").await, State::Completed);
     assert_eq!(state(&memory, "lost").await, State::Unknown);
     assert_eq!(*got.lock().unwrap(), ["{}"]);
-    // Whoever asks for it is told that the journal cannot say, and nothing is sent.
+    // Nobody is told that nothing was sent, for the journal cannot say; and nothing is sent.
     let told = one.service.clone().oneshot(pay("lost")).await;
     let error = told.unwrap_err();
-    assert_eq!(error.kind(), Kind::JournalUnavailable);
+    assert_eq!(error.kind(), Kind::InFlight);
     assert_eq!(got.lock().unwrap().len(), 1);
     one.book.kill();
 

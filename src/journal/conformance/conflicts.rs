@@ -147,7 +147,8 @@ pub(super) async fn what_begins_again_takes_its_conflict_key_or_changes_nothing<
     let stale = after(&begun_again(&first), |_| ());
     match journal.step(&stale).await {
         Err(JournalError::Conflict(current)) => same(&current, &first)?,
-        other => return Err(format!("expected `Conflict`, was told: {other:?}")),
+        Ok(()) => return Err("a stale step was taken".to_owned()),
+        Err(other) => return Err(format!("expected `Conflict`, was told: {other}")),
     }
     let second = after(&second, |next| next.progress.state = State::Rejected);
     told("step", journal.step(&second).await)?;

@@ -129,7 +129,8 @@ pub(super) async fn a_tombstone_answers_for_its_key_and_holds_nothing_else<J: Pu
     // Whoever had it in hand learns of it with the next step; nothing comes back.
     match journal.step(&after(&record, |_| ())).await {
         Err(JournalError::Conflict(current)) => super::same(&current, &left)?,
-        other => return Err(format!("expected `Conflict`, was told: {other:?}")),
+        Ok(()) => return Err("a stale step was taken".to_owned()),
+        Err(other) => return Err(format!("expected `Conflict`, was told: {other}")),
     }
     // Keys that are not on record are taken as ever.
     claimed(&*journal, &settled(3, 5, false, State::Sending)?).await

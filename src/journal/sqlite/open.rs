@@ -58,13 +58,14 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Keeper), W
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(config.busy_timeout)?;
     recognise(&connection)?;
-    not_cut_off(&connection, path)?;
+    // SQLite follows links as well: whatever lies beside the file lies beside the same file for everybody.
+    let itself = std::fs::canonicalize(path)?;
+    not_cut_off(&connection, &itself)?;
     if connection.is_readonly("main")? {
         return Err(WhyNot::ReadOnly);
     }
     make_durable(&connection)?;
-    // SQLite follows links as well: whatever lies beside the file lies beside the same file for everybody.
-    let neighbours = Neighbours::of(std::fs::canonicalize(path)?);
+    let neighbours = Neighbours::of(itself);
     let locked = neighbours.lock(config.busy_timeout)?;
     let locked = locked.ok_or(WhyNot::Locked)?;
     bring_up_to_date(&connection, config)?;
@@ -88,12 +89,13 @@ fn not_a_stub(path: &Path) -> Result<(), WhyNot> {
 /// SQLite notices that a file lost its end only when it looks for something there. A file with a log may be shorter than
 /// it says: the rest is in the log.
 fn not_cut_off(connection: &Connection, path: &Path) -> Result<(), WhyNot> {
+    let read = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let says = read("page_count")? * read("page_size")?;
+    // In this order: another process may write the log, or empty it into the file, between any two of these.
     let log = std::fs::metadata(super::beside::named(path, "-wal"));
     if log.is_ok_and(|log| log.len() > 0) {
         return Ok(());
     }
-    let read = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let says = read("page_count")? * read("page_size")?;
     let length = std::fs::metadata(path)?.len();
     if says.cast_unsigned() > length {
         return Err(WhyNot::Damaged(format!(
