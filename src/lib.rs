@@ -10,6 +10,7 @@ pub mod journal;
 pub mod outcome;
 pub mod payload;
 pub mod random;
+mod sync;
 
 pub mod attempt;
 pub mod cache;

@@ -41,7 +41,7 @@ use crate::context::{MarkedTenant, OperationId, Priority, Tenant, TenantOf};
 use crate::error::{BoxError, Error, InvalidConfig};
 use crate::event::{Observer, Tracing};
 use crate::idempotency::{IdempotencyConfig, IdempotencyLayer, KeyHeader, Writes};
-use crate::journal::{Book, BookConfig, BoxFuture, Journal, Record, State};
+use crate::journal::{Book, BookConfig, BoxFuture, Filter, Journal, JournalError, Record, State};
 use crate::payload::Payload;
 use crate::random::Random;
 use crate::rate_limit::{ClassOf, OneClass, RateLimitConfig, RateLimitHandle, RateLimitLayer};
@@ -213,7 +213,7 @@ where
         })?;
         let mut settings = self.config.book;
         // What may be resent must be over within the horizon, as the gate says too.
-        settings.settle.attempt_bound = self.config.attempt.write_timeout;
+        settings.settle.attempt_bound = self.config.attempt.write_timeout + settings.lease_margin;
         let book = Book::new(
             journal,
             settings,
@@ -240,6 +240,9 @@ where
         )?;
         let upper = self.upper(lower, &book, cache.as_ref())?;
         reconciler.start();
+        if let Some(cache) = handle.clone() {
+            book.spawn(doubt_predecessors(book.clone(), cache));
+        }
         Ok(Stack {
             edge: EdgeLayer::new(self.config.request_limit)?.layer(upper),
             book,
@@ -345,6 +348,44 @@ fn invalidation(
         if !named {
             cache.invalidate_tenant(tenant);
         }
+    }
+}
+
+/// What an earlier process wrote last may not show in reads yet, and what it was sending when it died may still land; this
+/// cache saw none of it.
+async fn doubt_predecessors(book: Book, cache: CacheHandle) {
+    while let Err(error) = doubted(&book, &cache).await {
+        tracing::warn!(target: "tower_sturdy", %error, "the journal cannot be read; trying again");
+        tokio::select! {
+            () = book.closed() => return,
+            () = book.clock().sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+async fn doubted(book: &Book, cache: &CacheHandle) -> Result<(), JournalError> {
+    let completed = Filter {
+        states: vec![State::Completed],
+        limit: 1,
+        ..Filter::default()
+    };
+    if !book.journal().list(&completed).await?.is_empty() {
+        cache.doubt_all();
+    }
+    let mut in_doubt = Filter {
+        states: vec![State::Sending, State::Unknown],
+        limit: 1_000,
+        ..Filter::default()
+    };
+    loop {
+        let page = book.journal().list(&in_doubt).await?;
+        for record in &page {
+            cache.doubt_write(&record.request(HeaderMap::new(), Priority::Scheduled));
+        }
+        if page.len() < in_doubt.limit {
+            return Ok(());
+        }
+        in_doubt.skip += page.len();
     }
 }
 

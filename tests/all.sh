@@ -76,6 +76,7 @@ features=$(sed -n '/^\[features\]/,/^\[dependencies\]/s/^\([a-z][a-z-]*\) = .*/\
 [[ -n $features ]] || fail "no features found in Cargo.toml"
 
 step "format" 60 cargo fmt --all --check
+step "format, races" 60 cargo fmt --manifest-path tests/races/Cargo.toml --check
 step "clippy, full" 600 cargo clippy --locked --all-targets --features full -- -D warnings
 step "clippy, no feature" 400 cargo clippy --locked --all-targets --no-default-features -- -D warnings
 for feature in $features; do
@@ -85,6 +86,10 @@ done
 step "documents" 300 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --features full
 # Unit, integration and document tests; builds the examples, which an integration test then runs.
 step "tests" 1200 cargo test --locked --features full
+
+# A package of its own, over files of the crate. The second line of a failure is the seed that repeats it.
+step "races, ${STURDY_SCHEDULES:=1000} schedules each" 400 \
+  env STURDY_SCHEDULES="$STURDY_SCHEDULES" cargo test --locked --manifest-path tests/races/Cargo.toml --target-dir target
 
 # Parsers and codecs under more generated input than in the ordinary run. They are named by what they promise.
 smoke=$(mktemp)

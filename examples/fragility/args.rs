@@ -11,7 +11,7 @@ use tower_sturdy::scenario::{self, LineUp};
 #[derive(Debug, Parser)]
 #[command(name = "fragility", version)]
 pub(crate) struct Args {
-    /// A stored scenario (pay-bills, outage, throttle-storm, crash-loop), `all` of them, or a TOML file. May be
+    /// A stored scenario (pay-bills, outage, throttle-storm, crash-loop, amnesia), `all` of them, or a TOML file. May be
     /// repeated.
     #[arg(
         long = "scenario",

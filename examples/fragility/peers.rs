@@ -21,7 +21,9 @@ use tower_sturdy::BoxError;
 use tower_sturdy::context::{Context, Tenant};
 use tower_sturdy::payload::Payload;
 use tower_sturdy::random::Random;
-use tower_sturdy::scenario::{Answer, BoxFuture, CLIENT_TIMEOUT, Client, LineUp, World};
+use tower_sturdy::scenario::{
+    Answer, BoxFuture, CLIENT_TIMEOUT, Client, LineUp, World, WriteCapability,
+};
 
 type Request = http::Request<Payload>;
 type Response = http::Response<Payload>;
@@ -42,7 +44,8 @@ impl TowerResilience {
         Self { request_id: false }
     }
 
-    /// As a careful user has it: the caller sets a requestid once per call.
+    /// As a careful user has it: the caller sets a requestid once per call, on every write for which the upstream
+    /// honours one.
     pub(crate) const fn with_request_id() -> Self {
         Self { request_id: true }
     }
@@ -142,7 +145,8 @@ where
 
 impl Client for Peer {
     fn call(&self, mut request: Request) -> BoxFuture<'static, Answer> {
-        if let (Some(random), false) = (&self.request_id, request.method().is_safe()) {
+        let keyed = request.extensions().get() == Some(&WriteCapability::Keyed);
+        if let (Some(random), true) = (&self.request_id, keyed) {
             let named = format!("{}&requestid={:032x}", request.uri(), random.id());
             match named.parse() {
                 Ok(uri) => *request.uri_mut() = uri,

@@ -51,7 +51,8 @@ pub(super) fn hold(verdict: Verdict, read_lag: Duration, settle_window: Duration
     } else if verdict.closed {
         read_lag
     } else {
-        settle_window.max(read_lag)
+        // It may land as the window closes, and shows only after the lag.
+        settle_window.saturating_add(read_lag)
     }
 }
 
@@ -78,9 +79,9 @@ mod tests {
     }
 
     #[test]
-    fn a_write_in_doubt_holds_back_reads_for_the_settle_window() {
+    fn a_write_in_doubt_holds_back_reads_until_the_last_it_can_do_shows() {
         let (lag, window) = (Duration::from_secs(5), Duration::from_secs(300));
-        assert_eq!(hold(Verdict::OPEN, lag, window), window);
+        assert_eq!(hold(Verdict::OPEN, lag, window), window + lag);
         assert_eq!(hold(Verdict::APPLIED, lag, window), lag);
         assert_eq!(hold(Verdict::REJECTED, lag, window), Duration::ZERO);
     }

@@ -91,6 +91,25 @@ impl CacheHandle {
         }
     }
 
+    /// From now on no answer is given that tells of anything this write may have changed, and for the settle window none is
+    /// kept: for one that may have been sent by somebody whose writes this cache does not see.
+    pub fn doubt_write(&self, write: &Request<Payload>) {
+        let route = self.shared.classify.route(write);
+        if let Ok(tenant) = self.shared.tenant_of.tenant(write) {
+            // Dropped, it is in doubt.
+            drop(Writing::begin(&self.shared, tenant, write, route));
+        }
+    }
+
+    /// From now on no answer is given that was kept until now, and for the read lag none is kept: for when anything may have
+    /// been written by somebody whose writes this cache does not see, and reads may not show it yet.
+    pub fn doubt_all(&self) {
+        let shared = &self.shared;
+        let slots: Vec<_> = (0..shared.config.generations).collect();
+        let (now, lag) = (shared.clock.now(), shared.config.read_lag);
+        shared.store.invalidate(&slots, now, lag);
+    }
+
     /// A service for what sends writes below the journal: callers that lost patience, and workers that send again, are
     /// not seen by the cache itself, which stands above it.
     pub fn below<S>(&self, inner: S) -> Below<S> {

@@ -8,7 +8,7 @@
 //!
 //! - **Writes** invalidate what they touch before they are sent, and again when they have settled or were dropped. A read is kept
 //!   only if no write touched its entities since it was sent, none is under way, and the upstream's read lag (after a write in
-//!   doubt: its settle window) was over when it began.
+//!   doubt: its settle window too) was over when it began.
 //! - **One read for all**: who asks the same while a read is under way gets its answer, or its error. The read runs in a task of
 //!   its own (on the tokio runtime of that caller), so it survives the caller who was first. It carries no deadline; each caller keeps its own. Nobody
 //!   waits behind a read that is less urgent.
@@ -20,7 +20,7 @@
 //! passes through it; tell it of others with [`CacheHandle::invalidate`].
 //!
 //! **Cancel safety**: dropping a read's future stops only the waiting. Dropping a write's future leaves the write in doubt: for the
-//! settle window nothing it touches is kept.
+//! settle window and the read lag nothing it touches is kept.
 //!
 //! **Errors**: those of the inner service, shared by all who joined. A deadline that passes while a read is under way is
 //! [`Error::Deadline`](crate::Error::Deadline).

@@ -21,14 +21,13 @@ pub(super) struct Job<S> {
     pub(super) asked: Asked,
     pub(super) headers: HeaderMap,
     pub(super) priority: Priority,
-    pub(super) shared: Arc<Shared>,
-    pub(super) live: Arc<Live>,
+    pub(super) driving: Driving,
 }
 
-/// Puts the operation down also when its task is aborted or panics.
-struct Driving {
-    shared: Arc<Shared>,
-    live: Arc<Live>,
+/// Puts the operation down also when its task is aborted, panics, or is dropped before it began.
+pub(super) struct Driving {
+    pub(super) shared: Arc<Shared>,
+    pub(super) live: Arc<Live>,
 }
 
 impl Drop for Driving {
@@ -48,13 +47,9 @@ where
         asked,
         headers,
         priority,
-        shared,
-        live,
+        driving,
     } = job;
-    let driving = Driving {
-        shared: Arc::clone(&shared),
-        live: Arc::clone(&live),
-    };
+    let (shared, live) = (Arc::clone(&driving.shared), Arc::clone(&driving.live));
     let book = &shared.book;
     let fingerprint = asked.fingerprint;
     let record = book.fresh(asked);

@@ -1,6 +1,6 @@
 //! Sequences a write: key, enter, drive or join, wait.
 
-use super::drive::{Job, drive};
+use super::drive::{Driving, Job, drive};
 use super::layer::Shared;
 use super::{fingerprint, key};
 use crate::classify::Safety;
@@ -230,14 +230,15 @@ where
                 asked: prepared.asked,
                 headers: prepared.headers,
                 priority: prepared.priority,
-                shared: Arc::clone(&self.shared),
-                live: Arc::clone(&live),
+                driving: Driving {
+                    shared: Arc::clone(&self.shared),
+                    live: Arc::clone(&live),
+                },
             };
             if !book.spawn(drive(job)) {
                 live.end(Err(Error::journal_unavailable(
                     "this process is shutting down",
                 )));
-                book.put_down(&live);
             }
         }
         Kind::Wait(Box::pin(waiting.wait(joined)))
@@ -282,11 +283,9 @@ impl Waiting {
             tokio::pin!(changed);
             // From here on no change is missed, also one between the look and the wait.
             changed.as_mut().enable();
-            let told = match live.record() {
-                Some(record) if record.asked.fingerprint != self.fingerprint => {
-                    return self.answered(Err(Error::key_reused(record.id())));
-                }
-                _ => live.told(self.shared.book.now().at),
+            let told = match live.told_to(&self.fingerprint, self.shared.book.now().at) {
+                Ok(told) => told,
+                Err(other) => return self.answered(Err(Error::key_reused(other))),
             };
             match told {
                 Told::Final(result) => return self.answered(*result),

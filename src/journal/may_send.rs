@@ -111,6 +111,18 @@ pub fn may_send(
     }
 }
 
+/// Whether an attempt that was allowed at `then` may leave at `now`, after the journal took its time to record it: the
+/// lease has not run out, and the times on record still bound it.
+#[must_use]
+pub fn still_may_leave(
+    record: &Record,
+    then: Timestamp,
+    now: Moment,
+    lease_margin: Duration,
+) -> bool {
+    now.at <= then.plus(lease_margin) && now.at.plus(lease_margin) < record.progress.lease_until
+}
+
 fn repeat_unless(
     mut outcomes: impl Iterator<Item = Outcome>,
     harmless: impl Fn(Outcome) -> bool,
@@ -250,7 +262,13 @@ mod tests {
         let at = Timestamp::from_millis(1_000);
         let unsent = after(Capability::None, &[(Outcome::Unsent, true)], at);
         assert_eq!(may_send(&unsent, ME, at.into(), BOUND, MARGIN), Ok(()));
-        let refused = after(Capability::None, &[(Outcome::NoEffect, true)], at);
+        let mut refused = after(Capability::None, &[(Outcome::NoEffect, true)], at);
+        assert_eq!(
+            may_send(&refused, ME, at.into(), BOUND, MARGIN),
+            Err(Withheld::Settled)
+        );
+        // The gate does not rely on the state alone.
+        refused.progress.state = State::Ready;
         assert_eq!(
             may_send(&refused, ME, at.into(), BOUND, MARGIN),
             Err(Withheld::WouldRepeat)

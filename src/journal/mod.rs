@@ -10,11 +10,13 @@
 
 mod book;
 pub mod conformance;
+pub mod faulty;
 mod forget;
 mod may_send;
 mod memory;
 mod moment;
 pub mod record;
+pub mod sealed;
 mod settle;
 pub mod shelf;
 #[cfg(feature = "sqlite")]
@@ -22,14 +24,16 @@ pub mod sqlite;
 
 pub(crate) use book::Entered;
 pub use book::{Book, BookConfig, Live, Told, told_of};
+pub use faulty::FaultyJournal;
 pub use forget::{Keep, Purge, Purged};
-pub use may_send::{Withheld, may_send};
+pub use may_send::{Withheld, may_send, still_may_leave};
 pub use memory::MemoryJournal;
 pub use moment::{Moment, Watch};
 pub use record::{
     Asked, Attempt, Capability, Concurrent, Fingerprint, Liveness, OwnerId, Progress, Record,
     State, StoredAnswer, StoredRequest,
 };
+pub use sealed::{Seal, SealedJournal};
 pub use settle::{After, Next, Observation, Proof, SettleConfig, after_look, next};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteJournal;

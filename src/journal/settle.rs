@@ -192,9 +192,11 @@ pub fn after_look(
             After::LookAgain(now.plus(backoff))
         };
     }
-    if record.asked.capability == Capability::Lookup
-        && matches!(record.outcome(), Outcome::Unsent | Outcome::NoEffect)
-    {
+    let harmless = match record.asked.capability {
+        Capability::None => record.outcome() == Outcome::Unsent,
+        _ => record.outcome().is_without_effect() && record.outcome() != Outcome::Rejected,
+    };
+    if harmless {
         // It was taken over while it was sent, and then the sender's word came that nothing happened.
         return After::Resend;
     }

@@ -1,6 +1,6 @@
 //! What happens, from the seed alone: every line-up of one seed meets the same actions at the same times.
 
-use super::config::{Scenario, Surge};
+use super::config::{Scenario, Surge, WriteCapability};
 use std::time::Duration;
 
 /// Everything that happens in one run.
@@ -29,6 +29,8 @@ pub struct Operation {
     pub user: usize,
     /// Which bill of it.
     pub bill: usize,
+    /// What the write is declared as.
+    pub capability: WriteCapability,
     /// When the user clicks a second time, after the first.
     pub second_click: Option<Duration>,
     /// The user's own chances: think times.
@@ -90,6 +92,7 @@ fn stream(seed: u64, purpose: u64) -> fastrand::Rng {
 fn operations(scenario: &Scenario, seed: u64) -> Vec<Operation> {
     let load = &scenario.load;
     let mut rng = stream(seed, 1);
+    let mut kinds = stream(seed, 4);
     let over = load.over.get();
     let warp = Warp::new(over, &load.surges);
     let mut bills = vec![0; load.companies];
@@ -103,6 +106,7 @@ fn operations(scenario: &Scenario, seed: u64) -> Vec<Operation> {
                 company,
                 user: rng.usize(0..load.users),
                 bill,
+                capability: load.capability.at(kinds.f64()),
                 second_click: (rng.f64() < load.double_click)
                     .then(|| load.double_click_gap.get().mul_f64(0.5 + rng.f64())),
                 seed: rng.u64(..),
@@ -237,6 +241,25 @@ mod tests {
     fn other_seeds_are_other_plans() {
         let scenario = scenario("");
         assert_ne!(Plan::draw(&scenario, 1), Plan::draw(&scenario, 2));
+    }
+
+    #[test]
+    fn writes_are_declared_by_their_shares_and_nothing_else_of_the_plan_changes() {
+        let mixed = scenario("[load.capability]\nlookup = 0.4\nnone = 0.2\n");
+        let mut plan = Plan::draw(&mixed, 6);
+        let of = |plan: &Plan, kind| {
+            let operations = plan.operations.iter();
+            operations.filter(|of| of.capability == kind).count()
+        };
+        let (lookup, none) = (
+            of(&plan, WriteCapability::Lookup),
+            of(&plan, WriteCapability::None),
+        );
+        assert!((90..150).contains(&lookup) && (40..80).contains(&none));
+        for operation in &mut plan.operations {
+            operation.capability = WriteCapability::Keyed;
+        }
+        assert_eq!(plan, Plan::draw(&scenario(""), 6));
     }
 
     #[test]

@@ -17,16 +17,17 @@
 //!   over the same 30 s timeout for each attempt. Retry: 3 attempts, exponential backoff from 1 s, on errors, 5xx and
 //!   429. Limiter: one per company and quota (minute and second; one for the application where it has a quota), exact
 //!   sliding windows, up to 30 s of waiting. Both read tokio's clock, so they live in virtual time as they are.
-//! - `tower-resilience+requestid`: the same, and the caller sets a `requestid` once per call, above the retry, so that
-//!   all attempts of one call share it. A second click is another call, and has another one.
+//! - `tower-resilience+requestid`: the same, and the caller sets a `requestid` once per call on every keyed write, above
+//!   the retry, so that all attempts of one call share it. A second click is another call, and has another one.
 //!
-//! - `sturdy`: the whole [`Stack`](crate::stack::Stack) with the QuickBooks preset, told the upstream's quotas; keyed
-//!   writes where the upstream honours our key, and look-ups by a planted mark where it does not. The journal outlives
-//!   the simulated process.
+//! - `sturdy`: the whole [`Stack`](crate::stack::Stack) with the QuickBooks preset, told the upstream's quotas and what
+//!   each write is declared as: keyed where the upstream honours our key, looked up by a planted mark where it does not,
+//!   or (where the scenario has such writes) neither. The journal outlives the simulated process.
 //!
 //! This simulates; it is no load test of real machines: computing takes no virtual time.
 
 mod config;
+mod declared;
 mod error;
 pub mod judge;
 mod lineup;
@@ -44,13 +45,14 @@ mod user;
 mod world;
 
 pub use config::{
-    CrashConfig, DigestConfig, FaultName, FaultOn, FaultRule, HangCommit, JournalKind, Latency,
-    LoadConfig, Scenario, StackConfig, Surge, ThrottleConfig, UpstreamConfig, UserConfig,
+    CapabilityShares, CrashConfig, DigestConfig, FaultName, FaultOn, FaultRule, HangCommit,
+    JournalKind, Latency, LoadConfig, Scenario, StackConfig, Surge, ThrottleConfig, UpstreamConfig,
+    UserConfig, WriteCapability,
 };
 pub use error::ScenarioError;
 pub use lineup::{Answer, Bare, BoxFuture, CLIENT_TIMEOUT, Client, LineUp, World, told_by_status};
 pub use load::{Digest, Operation, Plan};
-pub use report::{Latencies, LineUpReport, Report, Spread};
+pub use report::{ByCapability, CapabilityReport, Latencies, LineUpReport, Report, Spread};
 pub use run::{Finished, Options, Progress, run, run_all};
 pub use span::Span;
 pub use stored::{STORED, find, stored};

@@ -46,6 +46,41 @@ pub struct LineUpReport {
     pub drift_before: f64,
     pub drift_after: f64,
     pub latency_ms: Latencies,
+    pub by_capability: ByCapability,
+}
+
+/// The operations by what they were declared as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[allow(missing_docs, reason = "told by their names")]
+pub struct ByCapability {
+    pub keyed: CapabilityReport,
+    pub lookup: CapabilityReport,
+    pub none: CapabilityReport,
+}
+
+impl ByCapability {
+    /// Each with its name.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, &CapabilityReport); 3] {
+        [
+            ("keyed", &self.keyed),
+            ("lookup", &self.lookup),
+            ("none", &self.none),
+        ]
+    }
+}
+
+/// What became of the operations of one kind. The words are those of [`judge`](super::judge).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[allow(missing_docs, reason = "each word is defined at `judge`")]
+pub struct CapabilityReport {
+    pub operations: usize,
+    pub sends: usize,
+    pub second_sends: usize,
+    pub in_doubt: usize,
+    pub parked: usize,
+    pub parked_clear: usize,
+    pub visible_open: usize,
 }
 
 /// How long calls took, by who waits for them.

@@ -53,13 +53,15 @@ pub(super) fn pay(
         expected.cents,
         &format!("op={}", expected.token),
     );
-    request(
+    let mut request = request(
         Method::POST,
         &expected.realm,
         "billpayment?minorversion=75",
         context,
         Payload::from(exact(body.to_string())),
-    )
+    )?;
+    request.extensions_mut().insert(expected.capability);
+    Ok(request)
 }
 
 /// How many bills of a company are open.

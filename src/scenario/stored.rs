@@ -5,7 +5,7 @@ use super::error::ScenarioError;
 use std::path::Path;
 
 /// The stored scenarios: name and text. Kept in the crate, so that a name works from anywhere.
-pub const STORED: [(&str, &str); 4] = [
+pub const STORED: [(&str, &str); 5] = [
     (
         "pay-bills",
         include_str!("../../examples/scenarios/pay-bills.toml"),
@@ -21,6 +21,10 @@ pub const STORED: [(&str, &str); 4] = [
     (
         "crash-loop",
         include_str!("../../examples/scenarios/crash-loop.toml"),
+    ),
+    (
+        "amnesia",
+        include_str!("../../examples/scenarios/amnesia.toml"),
     ),
 ];
 

@@ -1,6 +1,7 @@
 //! The line-up that this crate is about: the whole [`Stack`] with the QuickBooks preset.
 
 use super::config::{JournalKind, Scenario};
+use super::declared::Declared;
 use super::lineup::{Answer, BoxFuture, Client, LineUp, World, told_by_status};
 use super::told::Told;
 use crate::error::{BoxError, Error};
@@ -8,8 +9,8 @@ use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Journal, MemoryJournal};
 use crate::outcome::Outcome;
 use crate::payload::Payload;
+use crate::qbo::Qbo;
 use crate::qbo::limits::{EndpointClass, Limit};
-use crate::qbo::{Qbo, QboWrites};
 use crate::random::Random;
 use crate::stack::Stack;
 use http::Request;
@@ -18,8 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tower::ServiceExt;
 
-/// The whole stack: quotas as the scenario's upstream has them, writes declared keyed where it honours our key and
-/// looked up by a planted mark where it does not. All else is the preset's default.
+/// The whole stack: quotas as the scenario's upstream has them, writes as the scenario declares them: keyed where the
+/// upstream honours our key, looked up by a planted mark, or neither. All else is the preset's default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sturdy;
 
@@ -116,20 +117,22 @@ const fn told_by(error: &Error) -> Told {
     }
 }
 
+/// Between a server's timeout and the time after which nothing of a request counts any more; as in the preset.
+const MARGIN: Duration = Duration::from_secs(10);
+
 fn build(world: &World, journal: Arc<dyn Journal>) -> Result<Stack, BoxError> {
     let settings = world.scenario.stack;
-    let read_lag = world.scenario.upstream.read_lag.get();
+    let upstream = world.scenario.upstream;
+    let (read_lag, server_timeout) = (upstream.read_lag.get(), upstream.server_timeout.get());
+    let writes = Declared::new(settings.horizon.get());
     let preset = Qbo {
         limits: limits(&world.scenario),
-        writes: QboWrites {
-            keyed: world.replay,
-            horizon: settings.horizon.get(),
-            ..QboWrites::default()
-        },
+        writes: writes.keyed,
         ..Qbo::default()
     };
     let stack = preset
         .stack(world.mock.clone())?
+        .writes(Arc::new(writes))
         .journal(journal)
         .clock(world.clock)
         .random(world.random.clone())
@@ -141,6 +144,9 @@ fn build(world: &World, journal: Arc<dyn Journal>) -> Result<Stack, BoxError> {
                 cache.settle_window = settings.settle_window.get();
                 cache.read_lag = cache.read_lag.max(read_lag);
             }
+            // Documented like the quotas: what was given up counts against them for as long as the server works on it.
+            let rate_limit = &mut config.rate_limit;
+            rate_limit.settle_window = (rate_limit.settle_window).max(server_timeout + MARGIN);
             // The simulated process dies, the memory of this journal does not: it is as good as a file here.
             config.idempotency.accept_volatile = settings.journal == JournalKind::Memory;
         })

@@ -53,12 +53,6 @@ impl Report {
                 .iter()
                 .map(|line| COLUMNS.map(|(_, show)| show(line))),
         );
-        let mut widths = [0; COLUMNS.len()];
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.len());
-            }
-        }
         let mut text = format!(
             "{}, seed {}, upstream {} our keys: {} operations, {:.0} s of virtual time in {:.1} s\n",
             self.scenario,
@@ -68,17 +62,70 @@ impl Report {
             self.virtual_seconds,
             self.wall_seconds,
         );
-        for row in rows {
-            for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
-                // Writing to a String cannot fail.
-                let _ = match at {
-                    0 => write!(text, "  {cell:<width$}"),
-                    _ => write!(text, "  {cell:>width$}"),
-                };
-            }
-            text.push('\n');
-        }
+        align(&mut text, &rows);
+        self.by_capability(&mut text);
         text
+    }
+}
+
+/// The columns of the second table.
+const CAPABILITY_COLUMNS: [&str; 9] = [
+    "line-up",
+    "declared",
+    "operations",
+    "sends",
+    "second",
+    "in doubt",
+    "parked",
+    "clear",
+    "visible open",
+];
+
+impl Report {
+    /// A second table where the writes are not all of one kind.
+    fn by_capability(&self, text: &mut String) {
+        let mut rows = vec![CAPABILITY_COLUMNS.map(str::to_owned)];
+        for line in &self.lineups {
+            let named = line.by_capability.named();
+            let there = named.iter().filter(|(_, of)| of.operations > 0);
+            rows.extend(there.map(|(name, of)| {
+                [
+                    line.name.clone(),
+                    (*name).to_owned(),
+                    of.operations.to_string(),
+                    of.sends.to_string(),
+                    of.second_sends.to_string(),
+                    of.in_doubt.to_string(),
+                    of.parked.to_string(),
+                    of.parked_clear.to_string(),
+                    of.visible_open.to_string(),
+                ]
+            }));
+        }
+        if rows.len() > self.lineups.len() + 1 {
+            text.push('\n');
+            align(text, &rows);
+        }
+    }
+}
+
+/// Adds the rows, each column as wide as its widest cell; the first is set to the left.
+fn align<const N: usize>(text: &mut String, rows: &[[String; N]]) {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.len());
+        }
+    }
+    for row in rows {
+        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
+            // Writing to a String cannot fail.
+            let _ = match at {
+                0 => write!(text, "  {cell:<width$}"),
+                _ => write!(text, "  {cell:>width$}"),
+            };
+        }
+        text.push('\n');
     }
 }
 

@@ -54,6 +54,7 @@ pub(super) fn expected(world: &World) -> Result<Vec<Expected>, ScenarioError> {
                 bill,
                 vendor,
                 cents,
+                capability: operation.capability.where_keys_are(world.replay),
             })
         })
         .collect()

@@ -51,7 +51,13 @@ const GOOD: &str = "name = \"mine\"\nsettling = \"10m\"\n[load]\ncompanies = 1\n
 #[test]
 fn the_list_names_every_stored_scenario_and_what_it_shows() {
     let told = done(&["scenario", "list"]);
-    for name in ["pay-bills", "outage", "throttle-storm", "crash-loop"] {
+    for name in [
+        "pay-bills",
+        "outage",
+        "throttle-storm",
+        "crash-loop",
+        "amnesia",
+    ] {
         let line = told.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line.len() > name.len() + 20, "{line}");
     }

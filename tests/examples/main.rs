@@ -102,6 +102,20 @@ fn assert_lineup(lineup: &Value) {
             );
         }
     }
+    for kind in ["keyed", "lookup", "none"] {
+        for key in [
+            "operations",
+            "sends",
+            "second_sends",
+            "in_doubt",
+            "parked",
+            "parked_clear",
+            "visible_open",
+        ] {
+            let value = &lineup["by_capability"][kind][key];
+            assert!(value.is_number(), "{kind} {key} in {lineup}");
+        }
+    }
     assert_eq!(lineup["operations"], 40, "{lineup}");
 }
 
@@ -137,6 +151,7 @@ fn an_unknown_scenario_is_refused_with_the_known_ones() {
         "outage",
         "throttle-storm",
         "crash-loop",
+        "amnesia",
     ] {
         assert!(errors.contains(known), "{errors}");
     }

@@ -3,8 +3,6 @@
 //! `STURDY_SEEDS=1000` runs more seeds; a failure names its seed, and `STURDY_SEED=n` runs that one again.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests")]
 
-#[path = "../rooms/faulty.rs"]
-mod faulty;
 mod judge;
 mod storm;
 mod upstream;

@@ -1,6 +1,5 @@
 //! One seed: users click, processes crash and start again, and in the end everything must be settled.
 
-use super::faulty::{Call, Fault, FaultyJournal};
 use super::judge::{Click, Told, judge, told};
 use super::upstream::{Bank, ByMark, READ_LAG, WINDOW};
 use http::Request;
@@ -15,8 +14,10 @@ use tower_sturdy::clock::{Clock, Timestamp};
 use tower_sturdy::context::Context;
 use tower_sturdy::event::Tracing;
 use tower_sturdy::idempotency::{Idempotency, IdempotencyConfig, IdempotencyLayer, KeyHeader};
+use tower_sturdy::journal::faulty::{Call, Fault};
 use tower_sturdy::journal::{
-    Book, BookConfig, Capability, Concurrent, MemoryJournal, SettleConfig,
+    Book, BookConfig, Capability, Concurrent, Durability, FaultyJournal, MemoryJournal,
+    SettleConfig,
 };
 use tower_sturdy::payload::Payload;
 use tower_sturdy::random::Random;
@@ -61,7 +62,8 @@ impl Storm {
             settle,
             ..BookConfig::default()
         };
-        let journal = FaultyJournal::over(&self.memory);
+        let journal = FaultyJournal::new(Arc::new(self.memory.clone()))
+            .with_durability(Durability::CrashDurable);
         let random = Random::seeded(self.rng.u64(..));
         let shared = Arc::new(journal.clone());
         let book = Book::new(shared, config, self.clock, random, Arc::new(Tracing)).unwrap();

@@ -1,8 +1,8 @@
 //! Facts about `attempt`.
 
-use super::faulty::{Call, Fault, FaultyJournal};
 use super::house::{
-    Does, KEYED, Plan, millis, on_record, pay, pay_within, seconds, state, upstream,
+    Does, KEYED, Plan, faulty, faulty_over, millis, on_record, pay, pay_within, seconds, state,
+    upstream,
 };
 use super::probe::Probe;
 use http::{Request, Response};
@@ -16,7 +16,8 @@ use tower_sturdy::classify::{Classify, HttpClassify, Route};
 use tower_sturdy::clock::Clock;
 use tower_sturdy::context::OperationId;
 use tower_sturdy::error::{Error, Kind, NotSent, TimedOut};
-use tower_sturdy::journal::{Capability, State};
+use tower_sturdy::journal::faulty::{Call, Fault};
+use tower_sturdy::journal::{Capability, MemoryJournal, State};
 use tower_sturdy::outcome::{Advice, Outcome, Verdict};
 use tower_sturdy::payload::Payload;
 use tower_sturdy::reconcile::NoHooks;
@@ -126,9 +127,10 @@ async fn what_the_transport_never_sent_is_unsent_however_deep_it_says_so() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_is_on_record_before_it_leaves_and_its_end_after() {
     for capability in [KEYED, Capability::Lookup, Capability::None] {
-        let journal = FaultyJournal::new();
+        let memory = MemoryJournal::new();
+        let journal = faulty_over(&memory);
         let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let (log, memory) = (Arc::clone(&seen), journal.inner.clone());
+        let log = Arc::clone(&seen);
         let (probe, _) = Probe::new(move |_| {
             let (log, memory) = (Arc::clone(&log), memory.clone());
             async move {
@@ -145,7 +147,7 @@ async fn an_attempt_is_on_record_before_it_leaves_and_its_end_after() {
         let attempts = usize::from(!matches!(capability, Capability::Keyed { .. }));
         assert_eq!(*seen.lock().unwrap(), [(State::Sending, attempts)]);
         tokio::time::sleep(millis(1)).await;
-        let record = on_record(&journal.inner, "a").await.unwrap();
+        let record = on_record(journal.inner(), "a").await.unwrap();
         assert_eq!(record.state(), State::Completed);
         assert_eq!(record.progress.attempts.len(), 1);
         assert_eq!(record.outcome(), Outcome::Applied);
@@ -154,7 +156,7 @@ async fn an_attempt_is_on_record_before_it_leaves_and_its_end_after() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unkeyed_write_waits_for_its_step_and_its_end_is_on_record_before_its_answer() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([]);
     let house = Plan::new(Capability::Lookup).build(&journal, probe, Arc::new(NoHooks));
     journal.next(
@@ -168,12 +170,12 @@ async fn an_unkeyed_write_waits_for_its_step_and_its_end_is_on_record_before_its
     assert_eq!(counts.calls(), 1);
     call.await.unwrap().unwrap();
     tokio::time::sleep(seconds(1)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
 }
 
 /// Sends the same attempt once more through the gate, as a careless room between would.
 async fn again(does: Does, capability: Capability) -> (Result<Response<Payload>, Error>, usize) {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([does]);
     let house = Plan::new(capability).build(&journal, probe, Arc::new(NoHooks));
     let (inner, second) = (house.inner.clone(), Arc::new(std::sync::Mutex::new(None)));
@@ -231,7 +233,7 @@ async fn a_whole_answer_that_proves_nothing_lets_a_keyed_write_go_again_and_no_o
 
 #[tokio::test(start_paused = true)]
 async fn an_operation_that_this_process_does_not_hold_is_withheld() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     let stray = Payload::from("{}").with_operation(OperationId::from_bits(7));
@@ -242,7 +244,7 @@ async fn an_operation_that_this_process_does_not_hold_is_withheld() {
 
 #[tokio::test(start_paused = true)]
 async fn readiness_is_forwarded_and_the_readied_service_is_called() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([]);
     let mut plain = gate().layer(probe);
     counts.close();

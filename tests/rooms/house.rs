@@ -1,7 +1,6 @@
 //! What the money path's tests stand on: a book on the paused clock, requests, an upstream told what to do.
 #![allow(dead_code, reason = "each room uses a part")]
 
-use super::faulty::FaultyJournal;
 use super::probe::{Counts, Probe};
 use http::{Request, Response};
 use std::collections::VecDeque;
@@ -17,7 +16,8 @@ use tower_sturdy::error::Error;
 use tower_sturdy::event::Tracing;
 use tower_sturdy::idempotency::{Idempotency, IdempotencyConfig, IdempotencyLayer, KeyHeader};
 use tower_sturdy::journal::{
-    Book, BookConfig, Capability, Concurrent, Journal, Lookup, MemoryJournal, Record, State,
+    Book, BookConfig, Capability, Concurrent, Durability, FaultyJournal, Filter, Journal, Lookup,
+    MemoryJournal, Record, State,
 };
 use tower_sturdy::payload::Payload;
 use tower_sturdy::random::Random;
@@ -185,8 +185,27 @@ impl Plan {
     }
 }
 
+/// A journal that goes wrong when it is told to, over one in memory. It says that it survives crashes: here nothing
+/// crashes but what the test means to.
+pub fn faulty_over(memory: &MemoryJournal) -> FaultyJournal {
+    FaultyJournal::new(Arc::new(memory.clone())).with_durability(Durability::CrashDurable)
+}
+
+pub fn faulty() -> FaultyJournal {
+    faulty_over(&MemoryJournal::new())
+}
+
+/// How many operations are on record.
+pub async fn count(journal: &dyn Journal) -> usize {
+    let all = Filter {
+        limit: usize::MAX,
+        ..Filter::default()
+    };
+    journal.list(&all).await.unwrap().len()
+}
+
 /// What the journal has under a key.
-pub async fn on_record(journal: &MemoryJournal, key: &str) -> Option<Record> {
+pub async fn on_record(journal: &dyn Journal, key: &str) -> Option<Record> {
     let key = tower_sturdy::context::OperationKey::new(key).unwrap();
     let which = Lookup::Key {
         namespace: "default",
@@ -196,7 +215,7 @@ pub async fn on_record(journal: &MemoryJournal, key: &str) -> Option<Record> {
     journal.get(which).await.unwrap()
 }
 
-pub async fn state(journal: &MemoryJournal, key: &str) -> State {
+pub async fn state(journal: &dyn Journal, key: &str) -> State {
     on_record(journal, key).await.unwrap().state()
 }
 

@@ -1,8 +1,7 @@
 //! Facts about `idempotency`, alone and over the gate.
 
-use super::faulty::FaultyJournal;
 use super::house::{
-    Does, KEYED, Plan, kind, millis, on_record, pay_within, seconds, state, upstream,
+    Does, KEYED, Plan, count, faulty, kind, millis, on_record, pay_within, seconds, state, upstream,
 };
 use super::probe::Probe;
 use http::{Request, Response};
@@ -125,14 +124,14 @@ async fn a_lost_answer_is_doubt_and_the_key_is_never_sent_again_by_a_caller() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_caller_does_not_lose_the_write() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     let call = tokio::spawn(house.service.clone().oneshot(pay("a", "{}")));
     tokio::time::sleep(millis(100)).await;
     call.abort();
     tokio::time::sleep(seconds(3)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
     assert_eq!((counts.calls(), house.book.live()), (1, 0));
 
     // Also one that was never polled.
@@ -146,19 +145,19 @@ async fn a_dropped_caller_does_not_lose_the_write() {
             .call(pay("b", "{}")),
     );
     tokio::time::sleep(seconds(1)).await;
-    assert_eq!(state(&journal.inner, "b").await, State::Completed);
+    assert_eq!(state(journal.inner(), "b").await, State::Completed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_did_nothing_is_told_so_and_the_same_key_starts_again() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Answers(429)]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     house.reconciler.start();
     let refused = house.service.clone().oneshot(pay("a", "{}")).await.unwrap();
     assert_eq!(refused.status(), 429);
     assert_eq!(refused.body().verdict().unwrap().outcome, Outcome::NoEffect);
-    let record = on_record(&journal.inner, "a").await.unwrap();
+    let record = on_record(journal.inner(), "a").await.unwrap();
     assert_eq!((record.state(), record.progress.due), (State::Ready, None));
     // Whoever was told so may go away: nothing is sent behind its back.
     tokio::time::sleep(seconds(10_000)).await;
@@ -171,7 +170,7 @@ async fn a_write_that_did_nothing_is_told_so_and_the_same_key_starts_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_did_nothing_after_its_caller_left_is_sent_again_by_the_worker() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Slowly(429, seconds(1))]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     house.reconciler.start();
@@ -180,13 +179,13 @@ async fn a_write_that_did_nothing_after_its_caller_left_is_sent_again_by_the_wor
         Kind::Pending
     );
     tokio::time::sleep(seconds(30)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
     assert_eq!(counts.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_one_caller_was_promised_holds_though_another_starts_it_again_in_vain() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Slowly(429, seconds(1)), Does::Answers(429)]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     assert_eq!(
@@ -200,13 +199,13 @@ async fn what_one_caller_was_promised_holds_though_another_starts_it_again_in_va
     );
     house.reconciler.start();
     tokio::time::sleep(seconds(60)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
     assert_eq!(counts.calls(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_joined_caller_waits_with_its_own_patience() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     let started = Clock::system().now();
@@ -223,7 +222,7 @@ async fn each_joined_caller_waits_with_its_own_patience() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_bounds_the_wait_and_one_that_is_over_sends_nothing() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     let started = Clock::system().now();
@@ -249,7 +248,7 @@ async fn a_deadline_bounds_the_wait_and_one_that_is_over_sends_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_a_write_is_refused_and_nothing_is_sent() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     let without = Request::post("http://upstream/pay")
@@ -273,7 +272,7 @@ async fn what_cannot_be_a_write_is_refused_and_nothing_is_sent() {
         .oneshot(pay("a", "{\"amount\":1,\"amount\":2}"))
         .await;
     assert_eq!(kind(twice), Kind::Invalid);
-    assert_eq!((counts.calls(), journal.inner.len()), (0, 0));
+    assert_eq!((counts.calls(), count(journal.inner()).await), (0, 0));
 }
 
 /// Pays bills: one unresolved payment each.
@@ -296,7 +295,7 @@ impl Writes for Bills {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_key_for_the_same_bill_waits_until_the_first_is_settled() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     let layer = house
@@ -347,7 +346,7 @@ async fn a_journal_that_forgets_refuses_writes_that_only_it_protects_unless_acce
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_lets_writes_end_and_takes_no_new_ones() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Slowly(200, seconds(2)), Does::Hangs]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     house.reconciler.start();
@@ -361,14 +360,14 @@ async fn shutdown_lets_writes_end_and_takes_no_new_ones() {
     let late = house.service.clone().oneshot(pay("b", "{}")).await;
     assert_eq!(kind(late), Kind::JournalUnavailable);
     assert_eq!(shutdown.await.unwrap(), 0);
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
     assert_eq!(counts.calls(), 1);
-    assert!(on_record(&journal.inner, "b").await.is_none());
+    assert!(on_record(journal.inner(), "b").await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_below_does_not_wedge_the_key() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Panics]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     house.reconciler.start();
@@ -382,13 +381,13 @@ async fn a_panic_below_does_not_wedge_the_key() {
         Kind::InFlight
     );
     tokio::time::sleep(seconds(600)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
     assert_eq!((counts.calls(), house.book.live()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn too_many_live_operations_are_refused_before_anything_is_sent() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Slowly(200, seconds(2))]);
     let mut plan = Plan::new(KEYED);
     plan.config.live_max = 1;
@@ -407,7 +406,7 @@ async fn too_many_live_operations_are_refused_before_anything_is_sent() {
         (refused.kind(), refused.outcome()),
         (Kind::RateLimited, Outcome::Unsent)
     );
-    assert_eq!((counts.calls(), journal.inner.len()), (1, 1));
+    assert_eq!((counts.calls(), count(journal.inner()).await), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -460,8 +459,21 @@ async fn a_gate_that_is_missing_below_does_not_open_the_key_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_is_killed_before_its_task_began_hangs_nobody_and_leaves_no_page() {
+    let journal = faulty();
+    let (probe, counts) = upstream([]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let mut service = house.service.clone();
+    let call = service.ready().await.unwrap().call(pay("a", "{}"));
+    house.book.kill();
+    let told = tokio::time::timeout(seconds(60), call).await;
+    assert_eq!(kind(told.expect("an answer")), Kind::InFlight);
+    assert_eq!((counts.calls(), house.book.live()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_record_proves_is_told_whatever_a_room_between_makes_of_it() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     let inner = house.inner.clone();

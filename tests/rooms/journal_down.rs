@@ -1,20 +1,20 @@
 //! Facts about writes while the journal fails, at each step.
 
-use super::faulty::{Call, Fault, FaultyJournal};
 use super::hooks::Planned;
 use super::house::{
-    Does, KEYED, Plan, kind, millis, on_record, pay, pay_within, seconds, state, upstream,
+    Does, KEYED, Plan, faulty, kind, millis, on_record, pay, pay_within, seconds, state, upstream,
 };
 use std::sync::Arc;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_sturdy::error::Kind;
+use tower_sturdy::journal::faulty::{Call, Fault};
 use tower_sturdy::journal::{Capability, State};
 use tower_sturdy::outcome::Outcome;
 use tower_sturdy::reconcile::NoHooks;
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_fails_sends_nothing_and_leaves_the_key_free() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     journal.next(Call::Claim, [Fault::Fails]);
@@ -27,19 +27,19 @@ async fn a_claim_that_fails_sends_nothing_and_leaves_the_key_free() {
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_was_made_though_it_seemed_to_fail_goes_on() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     journal.next(Call::Claim, [Fault::AppliesThenFails]);
     let answer = house.service.clone().oneshot(pay("a")).await.unwrap();
     assert_eq!(answer.body().bytes(), "paid");
     assert_eq!(counts.calls(), 1);
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_cannot_be_read_back_sends_nothing_and_promises_nothing() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     journal.next(Call::Claim, [Fault::AppliesThenFails]);
@@ -52,13 +52,13 @@ async fn a_claim_that_cannot_be_read_back_sends_nothing_and_promises_nothing() {
     // It is on record, so it is settled like the work of a dead owner, once.
     house.reconciler.start();
     tokio::time::sleep(seconds(600)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
     assert_eq!(counts.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_journal_that_panics_in_a_claim_hangs_nobody() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     journal.next(Call::Claim, [Fault::Panics]);
@@ -71,7 +71,7 @@ async fn a_journal_that_panics_in_a_claim_hangs_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_only_the_journal_protects_waits_for_its_step_before_it_leaves() {
     for fault in [Fault::Fails, Fault::AppliesThenFails] {
-        let journal = FaultyJournal::new();
+        let journal = faulty();
         let (probe, counts) = upstream([]);
         let house = Plan::new(Capability::Lookup).build(&journal, probe, Arc::new(NoHooks));
         journal.next(Call::Step, [fault]);
@@ -79,11 +79,11 @@ async fn a_write_that_only_the_journal_protects_waits_for_its_step_before_it_lea
         assert_eq!(refused.outcome(), Outcome::Unsent, "{fault:?}");
         assert_eq!(counts.calls(), 0, "{fault:?}");
         // It provably never left, so it is no doubt to be parked: the same key starts again.
-        assert_eq!(state(&journal.inner, "a").await, State::Ready, "{fault:?}");
+        assert_eq!(state(journal.inner(), "a").await, State::Ready, "{fault:?}");
         house.service.clone().oneshot(pay("a")).await.unwrap();
         assert_eq!(counts.calls(), 1, "{fault:?}");
         assert_eq!(
-            state(&journal.inner, "a").await,
+            state(journal.inner(), "a").await,
             State::Completed,
             "{fault:?}"
         );
@@ -92,21 +92,21 @@ async fn a_write_that_only_the_journal_protects_waits_for_its_step_before_it_lea
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_given_though_it_cannot_be_recorded_yet() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     journal.next(Call::Step, [Fault::Fails; 5]);
     let answer = house.service.clone().oneshot(pay("a")).await.unwrap();
     assert_eq!(answer.body().bytes(), "paid");
-    assert_eq!(state(&journal.inner, "a").await, State::Sending);
+    assert_eq!(state(journal.inner(), "a").await, State::Sending);
     tokio::time::sleep(seconds(30)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
     assert_eq!((counts.calls(), house.book.live()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_cannot_be_recorded_is_not_told_as_one() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, _) = upstream([Does::Answers(400)]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     let call = tokio::spawn(house.service.clone().oneshot(pay_within("a", seconds(300))));
@@ -118,21 +118,21 @@ async fn a_refusal_that_cannot_be_recorded_is_not_told_as_one() {
         panic!(
             "told {} of what is {}",
             answer.status(),
-            state(&journal.inner, "a").await
+            state(journal.inner(), "a").await
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_on_record_before_it_is_told() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, _) = upstream([Does::Answers(400)]);
     let mut plan = Plan::new(KEYED);
     let house = plan.build(&journal, probe, Arc::new(NoHooks));
     journal.next(Call::Step, [Fault::MakesAfter(millis(200))]);
     let answer = house.service.clone().oneshot(pay("a")).await.unwrap();
     assert_eq!(answer.status(), 400);
-    assert_eq!(state(&journal.inner, "a").await, State::Rejected);
+    assert_eq!(state(journal.inner(), "a").await, State::Rejected);
 
     // Where recording takes longer than the caller waits, it is told to wait, not that it is over.
     let (probe, _) = upstream([Does::Answers(400)]);
@@ -150,19 +150,19 @@ async fn a_refusal_is_on_record_before_it_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_hangs_does_not_hold_up_the_answer() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, _) = upstream([Does::Slowly(200, seconds(30))]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     journal.next(Call::Step, [Fault::Hangs]);
     let call = house.service.clone().oneshot(pay_within("a", seconds(40)));
     assert_eq!(call.await.unwrap().body().bytes(), "paid");
     tokio::time::sleep(seconds(1)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_ends_and_one_that_begins_during_a_slow_renewal_are_not_forgotten() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([
         Does::Slowly(429, seconds(21)),
         Does::Slowly(200, seconds(10)),
@@ -186,7 +186,7 @@ async fn an_attempt_that_ends_and_one_that_begins_during_a_slow_renewal_are_not_
     let service = house.layer.layer(twice);
     let call = tokio::spawn(service.oneshot(pay_within("a", seconds(60))));
     tokio::time::sleep(seconds(27)).await;
-    let id = on_record(&journal.inner, "a").await.unwrap().id();
+    let id = on_record(journal.inner(), "a").await.unwrap().id();
     let live = book.find(&Default::default(), id).await.unwrap().unwrap();
     let ends: Vec<_> = live
         .progress
@@ -197,7 +197,7 @@ async fn an_attempt_that_ends_and_one_that_begins_during_a_slow_renewal_are_not_
     assert_eq!(ends, [Outcome::NoEffect, Outcome::Unknown]);
     assert_eq!(call.await.unwrap().unwrap().status(), 200);
     tokio::time::sleep(seconds(1)).await;
-    let record = on_record(&journal.inner, "a").await.unwrap();
+    let record = on_record(journal.inner(), "a").await.unwrap();
     assert_eq!(record.state(), State::Completed);
     assert_eq!(record.progress.attempts.len(), 2);
     assert_eq!(counts.calls(), 2);
@@ -205,7 +205,7 @@ async fn an_attempt_that_ends_and_one_that_begins_during_a_slow_renewal_are_not_
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_who_leaves_while_nothing_happened_is_being_recorded_is_not_forgotten() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Slowly(429, millis(200))]);
     let house = Plan::new(KEYED).build(&journal, probe, Planned::new([]));
     // What follows from its leaving fails to be recorded at first.
@@ -214,19 +214,19 @@ async fn a_caller_who_leaves_while_nothing_happened_is_being_recorded_is_not_for
     assert!(matches!(told, Kind::Pending | Kind::InFlight), "{told:?}");
     house.reconciler.start();
     tokio::time::sleep(seconds(60)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
     assert_eq!(counts.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_is_promised_that_work_goes_on_while_a_crash_could_end_it() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, _) = upstream([Does::Slowly(429, millis(200))]);
     let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
     journal.next(Call::Step, [Fault::TellsAfter(millis(500))]);
     let told = kind(house.service.clone().oneshot(pay("a")).await);
     house.book.kill();
-    let record = on_record(&journal.inner, "a").await.unwrap();
+    let record = on_record(journal.inner(), "a").await.unwrap();
     // Nothing is due: only the caller can start it again, so it must be told to ask again.
     assert_eq!((record.state(), record.progress.due), (State::Ready, None));
     assert_eq!(told, Kind::InFlight);
@@ -234,7 +234,7 @@ async fn nobody_is_promised_that_work_goes_on_while_a_crash_could_end_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_journal_that_hangs_does_not_take_more_than_a_joined_callers_patience() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, _) = upstream([Does::Resets]);
     let house = Plan::new(KEYED).build(&journal, probe, Planned::new([]));
     let first = tokio::spawn(house.service.clone().oneshot(pay_within("a", seconds(500))));

@@ -3,9 +3,10 @@
 
 mod attempt;
 mod cache;
+#[path = "../journal/cipher.rs"]
+mod cipher;
 mod collect;
 mod contended;
-mod faulty;
 mod hooks;
 mod house;
 mod idempotency;
@@ -20,4 +21,5 @@ mod reconcile;
 #[cfg(feature = "sqlite")]
 mod restored;
 mod retry;
+mod sealed;
 mod stack;

@@ -1,9 +1,9 @@
 //! Facts about who works on an operation: a dead owner, a slow one, two at once.
 
-use super::faulty::{Call, Fault, FaultyJournal};
 use super::hooks::{Look, Planned};
 use super::house::{
-    Does, House, KEYED, Plan, kind, millis, on_record, pay, pay_within, seconds, state, upstream,
+    Does, House, KEYED, Plan, faulty_over, kind, millis, on_record, pay, pay_within, seconds,
+    state, upstream,
 };
 use super::probe::Counts;
 use http::Response;
@@ -14,7 +14,9 @@ use tower::ServiceExt;
 use tower_sturdy::clock::Clock;
 use tower_sturdy::error::Error;
 use tower_sturdy::error::Kind;
+use tower_sturdy::journal::faulty::{Call, Fault};
 use tower_sturdy::journal::{Capability, MemoryJournal, State};
+use tower_sturdy::outcome::Outcome;
 use tower_sturdy::payload::Payload;
 use tower_sturdy::reconcile::NoHooks;
 
@@ -23,7 +25,7 @@ async fn a_dead_owners_keyed_write_is_sent_again_only_after_its_lease_and_settle
     let memory = MemoryJournal::new();
     let mut plan = Plan::new(KEYED);
     let (probe, first) = upstream([Does::Hangs]);
-    let dead = plan.build(&FaultyJournal::over(&memory), probe, Arc::new(NoHooks));
+    let dead = plan.build(&faulty_over(&memory), probe, Arc::new(NoHooks));
     assert_eq!(
         kind(dead.service.clone().oneshot(pay("a")).await),
         Kind::Pending
@@ -33,7 +35,7 @@ async fn a_dead_owners_keyed_write_is_sent_again_only_after_its_lease_and_settle
 
     plan.seed = 2;
     let (probe, counts) = upstream([]);
-    let next = plan.build(&FaultyJournal::over(&memory), probe, Planned::new([]));
+    let next = plan.build(&faulty_over(&memory), probe, Planned::new([]));
     next.reconciler.start();
     let settle = plan.config.settle.settle_window;
     tokio::time::sleep_until(died + plan.config.lease + settle - seconds(1)).await;
@@ -52,7 +54,7 @@ async fn a_dead_owners_write_without_a_key_is_never_sent_again() {
     let memory = MemoryJournal::new();
     let mut plan = Plan::new(Capability::Lookup);
     let (probe, _) = upstream([Does::Hangs]);
-    let dead = plan.build(&FaultyJournal::over(&memory), probe, Arc::new(NoHooks));
+    let dead = plan.build(&faulty_over(&memory), probe, Arc::new(NoHooks));
     assert_eq!(
         kind(dead.service.clone().oneshot(pay("a")).await),
         Kind::Pending
@@ -60,7 +62,7 @@ async fn a_dead_owners_write_without_a_key_is_never_sent_again() {
     dead.book.kill();
     plan.seed = 2;
     let (probe, counts) = upstream([]);
-    let next = plan.build(&FaultyJournal::over(&memory), probe, Planned::new([]));
+    let next = plan.build(&faulty_over(&memory), probe, Planned::new([]));
     next.reconciler.start();
     tokio::time::sleep(seconds(1_000)).await;
     assert_eq!(counts.calls(), 0);
@@ -70,7 +72,7 @@ async fn a_dead_owners_write_without_a_key_is_never_sent_again() {
 #[tokio::test(start_paused = true)]
 async fn an_owner_whose_lease_ran_out_sends_nothing_more() {
     let memory = MemoryJournal::new();
-    let journal = FaultyJournal::over(&memory);
+    let journal = faulty_over(&memory);
     let plan = Plan::new(KEYED);
     let (probe, counts) = upstream([]);
     let house = plan.build(&journal, probe, Arc::new(NoHooks));
@@ -104,7 +106,7 @@ struct Slow {
 /// The journal comes back to the slow one 65 s after the claim; the other one works from the 61st on.
 async fn taken_over(capability: Capability, does: Does) -> Slow {
     let memory = MemoryJournal::new();
-    let slow_journal = FaultyJournal::over(&memory);
+    let slow_journal = faulty_over(&memory);
     let mut plan = Plan::new(capability);
     let (probe, slow_sent) = upstream([does]);
     let slow = plan.build(&slow_journal, probe, Arc::new(NoHooks));
@@ -113,7 +115,7 @@ async fn taken_over(capability: Capability, does: Does) -> Slow {
     slow_journal.down(true);
     plan.seed = 2;
     let (probe, other_sent) = upstream([]);
-    let other = plan.build(&FaultyJournal::over(&memory), probe, Planned::new([]));
+    let other = plan.build(&faulty_over(&memory), probe, Planned::new([]));
     tokio::time::sleep(seconds(60)).await;
     other.reconciler.start();
     tokio::time::sleep(seconds(4)).await;
@@ -171,7 +173,7 @@ async fn a_refusal_seen_by_an_owner_that_was_taken_over_settles_the_operation() 
 #[tokio::test(start_paused = true)]
 async fn a_keyed_attempt_is_given_up_with_the_lease_that_others_count_its_window_from() {
     let memory = MemoryJournal::new();
-    let slow_journal = FaultyJournal::over(&memory);
+    let slow_journal = faulty_over(&memory);
     let plan = Plan::new(KEYED);
     let (probe, counts) = upstream([Does::Slowly(200, seconds(125))]);
     let slow = plan.build(&slow_journal, probe, Arc::new(NoHooks));
@@ -186,9 +188,38 @@ async fn a_keyed_attempt_is_given_up_with_the_lease_that_others_count_its_window
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_whose_recording_took_too_long_does_not_leave() {
+    // After the lease, whoever asks is told that nothing was sent, and may start again.
+    let (again, over) = ((1, State::Completed), (0, State::Ready));
+    for (took, capability, ends) in [
+        (seconds(20), Capability::Lookup, again),
+        (seconds(100), Capability::None, over),
+    ] {
+        let memory = MemoryJournal::new();
+        let journal = faulty_over(&memory);
+        let (probe, counts) = upstream([]);
+        let house = Plan::new(capability).build(&journal, probe, Planned::new([]));
+        house.reconciler.start();
+        // What was decided before the journal took its time does not hold any more when it is told.
+        journal.next(Call::Step, [Fault::TellsAfter(took)]);
+        let call = tokio::spawn(house.service.clone().oneshot(pay_within("a", seconds(600))));
+        tokio::time::sleep(took + seconds(1)).await;
+        let record = on_record(&memory, "a").await.unwrap();
+        assert_ne!(
+            record.progress.attempts[0].outcome(),
+            Outcome::Unknown,
+            "{record:?}"
+        );
+        let _ = call.await.unwrap();
+        tokio::time::sleep(seconds(600)).await;
+        assert_eq!((counts.calls(), state(&memory, "a").await), ends);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_check_that_a_caller_hastened_is_made_once_at_a_time() {
     let memory = MemoryJournal::new();
-    let journal = FaultyJournal::over(&memory);
+    let journal = faulty_over(&memory);
     let plan = Plan::new(KEYED);
     let (probe, _) = upstream([Does::Resets]);
     let hooks = Planned::new([Look::Absent, Look::AbsentAfter(seconds(50)), Look::Hangs]);

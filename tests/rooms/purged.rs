@@ -1,17 +1,17 @@
 //! Facts about callers whose operation was purged.
 
-use super::faulty::FaultyJournal;
-use super::house::{Does, KEYED, Plan, kind, pay, seconds, upstream};
+use super::house::{Does, KEYED, Plan, faulty_over, kind, pay, seconds, upstream};
 use std::sync::Arc;
 use tower::ServiceExt;
 use tower_sturdy::error::Kind;
-use tower_sturdy::journal::{Keep, Purge};
+use tower_sturdy::journal::{Keep, MemoryJournal, Purge};
 use tower_sturdy::reconcile::NoHooks;
 
 #[tokio::test(start_paused = true)]
 async fn a_key_whose_operation_was_purged_is_expired_and_never_sent_again() {
     for keep in [Keep::Tombstones, Keep::Nothing] {
-        let journal = FaultyJournal::new();
+        let memory = MemoryJournal::new();
+        let journal = faulty_over(&memory);
         let plan = Plan::new(KEYED);
         let (probe, counts) = upstream([Does::Answers(200), Does::Answers(400)]);
         let house = plan.build(&journal, probe, Arc::new(NoHooks));
@@ -19,7 +19,7 @@ async fn a_key_whose_operation_was_purged_is_expired_and_never_sent_again() {
         let _ = house.service.clone().oneshot(pay("refused")).await;
         assert_eq!(counts.calls(), 2);
         tokio::time::sleep(seconds(60)).await;
-        let purged = journal.inner.purge(plan.clock.wall(), keep).await.unwrap();
+        let purged = memory.purge(plan.clock.wall(), keep).await.unwrap();
         assert_eq!(purged.tombstones + purged.deleted, 2);
         for key in ["done", "refused"] {
             let told = house.service.clone().oneshot(pay(key)).await;

@@ -1,16 +1,18 @@
 //! Facts about `reconcile`.
 
-use super::faulty::{Call, Fault, FaultyJournal};
 use super::hooks::{Check, Look, Planned};
 use super::house::{
-    Does, House, KEYED, Plan, kind, on_record, pay, pay_within, seconds, state, upstream,
+    Does, House, KEYED, Plan, faulty, faulty_over, kind, on_record, pay, pay_within, seconds,
+    state, upstream,
 };
 use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
 use tower_sturdy::clock::Clock;
 use tower_sturdy::error::Kind;
+use tower_sturdy::journal::faulty::{Call, Fault};
 use tower_sturdy::journal::{Capability, MemoryJournal, State};
+use tower_sturdy::outcome::Outcome;
 use tower_sturdy::payload::ServedFrom;
 use tower_sturdy::reconcile::{NoHooks, ReconcileConfig, Reconciler, Upstream};
 
@@ -21,7 +23,7 @@ async fn in_doubt(house: &House, key: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_keyed_write_in_doubt_is_looked_up_first_and_sent_again_once_nothing_can_land() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let plan = Plan::new(KEYED);
     let (probe, counts) = upstream([Does::Resets]);
     let hooks = Planned::new([]);
@@ -33,15 +35,15 @@ async fn a_keyed_write_in_doubt_is_looked_up_first_and_sent_again_once_nothing_c
     assert_eq!(counts.calls(), 1);
     tokio::time::sleep(seconds(60)).await;
     assert_eq!(counts.calls(), 2);
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
     assert_eq!(house.reconciler.figures().resent(), 1);
-    let record = on_record(&journal.inner, "a").await.unwrap();
+    let record = on_record(journal.inner(), "a").await.unwrap();
     assert_eq!((record.progress.due, house.book.live()), (None, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn proof_completes_without_a_send_and_wakes_who_waits() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Resets]);
     let hooks = Planned::new([Look::Absent, Look::Found]);
     let house = Plan::new(Capability::Lookup).build(&journal, probe, hooks);
@@ -68,7 +70,7 @@ async fn proof_completes_without_a_send_and_wakes_who_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_absent_parks_without_a_key_and_late_proof_still_completes_it() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let plan = Plan::new(Capability::Lookup);
     let (probe, counts) = upstream([Does::Resets]);
     let hooks = Planned::new([]);
@@ -77,9 +79,9 @@ async fn what_is_absent_parks_without_a_key_and_late_proof_still_completes_it() 
     in_doubt(&house, "a").await;
     let settle = plan.config.settle;
     tokio::time::sleep(settle.settle_window + settle.read_lag - seconds(2)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Unknown);
+    assert_eq!(state(journal.inner(), "a").await, State::Unknown);
     tokio::time::sleep(settle.look_backoff_max + seconds(5)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Parked);
+    assert_eq!(state(journal.inner(), "a").await, State::Parked);
     assert_eq!(
         kind(house.service.clone().oneshot(pay("a")).await),
         Kind::Parked
@@ -88,7 +90,7 @@ async fn what_is_absent_parks_without_a_key_and_late_proof_still_completes_it() 
     hooks.then([Look::Absent, Look::Found]);
     tokio::time::sleep(settle.parked_interval * 2 + seconds(60)).await;
     assert_eq!(hooks.looked(), looked + 2);
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
     assert_eq!(
         (counts.calls(), house.reconciler.figures().parked()),
         (1, 1)
@@ -103,7 +105,7 @@ async fn a_hook_that_panics_or_takes_too_long_cannot_tell() {
         Look::Hangs,
         Look::CannotTell,
     ] {
-        let journal = FaultyJournal::new();
+        let journal = faulty();
         let plan = Plan::new(Capability::Lookup);
         let (probe, counts) = upstream([Does::Resets]);
         let hooks = Planned::new([look; 100]);
@@ -112,7 +114,7 @@ async fn a_hook_that_panics_or_takes_too_long_cannot_tell() {
         in_doubt(&house, "a").await;
         tokio::time::sleep(seconds(10_000)).await;
         // A person is asked after a bounded number of failed looks.
-        assert_eq!(state(&journal.inner, "a").await, State::Parked, "{look:?}");
+        assert_eq!(state(journal.inner(), "a").await, State::Parked, "{look:?}");
         let most = plan.config.settle.looks_max as usize + 4;
         assert!(
             (2..=most).contains(&hooks.looked()),
@@ -125,7 +127,7 @@ async fn a_hook_that_panics_or_takes_too_long_cannot_tell() {
 
 #[tokio::test(start_paused = true)]
 async fn a_look_up_that_takes_longer_than_the_lease_still_leads_on() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, counts) = upstream([Does::Resets]);
     let hooks = Planned::new([Look::AbsentAfter(seconds(90)); 100]);
     let house = Plan::new(KEYED).build(&journal, probe, hooks);
@@ -133,13 +135,13 @@ async fn a_look_up_that_takes_longer_than_the_lease_still_leads_on() {
     in_doubt(&house, "a").await;
     tokio::time::sleep(seconds(900)).await;
     assert_eq!(counts.calls(), 2);
-    assert_eq!(state(&journal.inner, "a").await, State::Completed);
+    assert_eq!(state(journal.inner(), "a").await, State::Completed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_keeps_refusing_is_not_hammered() {
     for refusal in [429, 400, 500] {
-        let journal = FaultyJournal::new();
+        let journal = faulty();
         let refusals = std::iter::repeat_n(Does::Answers(refusal), 10_000);
         let all = std::iter::once(Does::Resets).chain(refusals);
         let (probe, counts) = upstream(all);
@@ -153,47 +155,63 @@ async fn an_upstream_that_keeps_refusing_is_not_hammered() {
             counts.calls()
         );
         assert_eq!(
-            state(&journal.inner, "a").await,
+            state(journal.inner(), "a").await,
             State::Unknown,
             "{refusal}"
         );
         tokio::time::sleep(seconds(3_000)).await;
-        assert_eq!(state(&journal.inner, "a").await, State::Parked, "{refusal}");
+        assert_eq!(
+            state(journal.inner(), "a").await,
+            State::Parked,
+            "{refusal}"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_journal_that_takes_no_step_is_not_hammered() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, _) = upstream([Does::Resets]);
     let house = Plan::new(KEYED).build(&journal, probe, Planned::new([]));
     in_doubt(&house, "a").await;
     house.reconciler.start();
     journal.next(Call::Step, [Fault::Fails; 1_000]);
-    let before = journal.steps();
+    let before = journal.calls(Call::Step);
     tokio::time::sleep(seconds(60)).await;
-    let steps = journal.steps() - before;
+    let steps = journal.calls(Call::Step) - before;
     assert!((2..=130).contains(&steps), "{steps}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_may_leave_only_once_and_was_refused_waits_for_a_person() {
-    let journal = FaultyJournal::new();
-    let (probe, counts) = upstream([Does::Slowly(429, seconds(1))]);
-    let house = Plan::new(Capability::None).build(&journal, probe, Planned::new([]));
-    house.reconciler.start();
-    assert_eq!(
-        kind(house.service.clone().oneshot(pay("a")).await),
-        Kind::Pending
-    );
-    tokio::time::sleep(seconds(60)).await;
-    assert_eq!(state(&journal.inner, "a").await, State::Parked);
-    assert_eq!(counts.calls(), 1);
+async fn a_write_that_may_leave_only_once_and_was_refused_is_rejected_and_waits_for_nobody() {
+    for slowly in [true, false] {
+        let journal = faulty();
+        let refusal = if slowly {
+            Does::Slowly(429, seconds(1))
+        } else {
+            Does::Answers(429)
+        };
+        let (probe, counts) = upstream([refusal]);
+        let house = Plan::new(Capability::None).build(&journal, probe, Planned::new([]));
+        house.reconciler.start();
+        let told = house.service.clone().oneshot(pay("a")).await;
+        assert_eq!(told.is_err(), slowly, "it took longer than patience");
+        tokio::time::sleep(seconds(60)).await;
+        assert_eq!(state(journal.inner(), "a").await, State::Rejected);
+        // Who asks again gets the refusal itself, as a final one.
+        let again = house.service.clone().oneshot(pay("a")).await.unwrap();
+        let verdict = again.body().verdict().unwrap();
+        assert_eq!(
+            (again.status().as_u16(), verdict.outcome),
+            (429, Outcome::Rejected)
+        );
+        assert_eq!(counts.calls(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_local_record_is_told_again_until_it_says_done() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let mut plan = Plan::new(KEYED);
     plan.config.acknowledge_after = Some(seconds(2));
     let (probe, _) = upstream([]);
@@ -206,7 +224,7 @@ async fn the_local_record_is_told_again_until_it_says_done() {
     assert_eq!(hooks.checked(), 0);
     tokio::time::sleep(seconds(600)).await;
     assert_eq!(hooks.checked(), 4);
-    let record = on_record(&journal.inner, "a").await.unwrap();
+    let record = on_record(journal.inner(), "a").await.unwrap();
     assert!(record.progress.acknowledged && record.progress.due.is_none());
     // One of two verified operations drifted.
     house.service.clone().oneshot(pay("b")).await.unwrap();
@@ -220,14 +238,14 @@ async fn a_settled_operation_is_told_to_the_local_record_after_a_crash_too() {
     let mut plan = Plan::new(KEYED);
     plan.config.acknowledge_after = Some(seconds(30));
     let (probe, _) = upstream([]);
-    let first = plan.build(&FaultyJournal::over(&memory), probe, Arc::new(NoHooks));
+    let first = plan.build(&faulty_over(&memory), probe, Arc::new(NoHooks));
     first.service.clone().oneshot(pay("a")).await.unwrap();
     tokio::time::sleep(seconds(1)).await;
     first.book.kill();
     plan.seed = 2;
     let hooks = Planned::new([]);
     let (probe, counts) = upstream([]);
-    let next = plan.build(&FaultyJournal::over(&memory), probe, hooks.clone());
+    let next = plan.build(&faulty_over(&memory), probe, hooks.clone());
     next.reconciler.start();
     tokio::time::sleep(seconds(60)).await;
     assert_eq!((hooks.checked(), counts.calls()), (1, 0));
@@ -240,10 +258,10 @@ async fn two_workers_on_one_journal_settle_each_operation_once() {
     plan.config.acknowledge_after = Some(Duration::ZERO);
     let (probe, counts) = upstream([Does::Resets; 8]);
     let hooks = Planned::new([]);
-    let one = plan.build(&FaultyJournal::over(&memory), probe, hooks.clone());
+    let one = plan.build(&faulty_over(&memory), probe, hooks.clone());
     plan.seed = 2;
     let (probe, other_counts) = upstream([]);
-    let two = plan.build(&FaultyJournal::over(&memory), probe, hooks.clone());
+    let two = plan.build(&faulty_over(&memory), probe, hooks.clone());
     for key in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         in_doubt(&one, key).await;
     }
@@ -267,7 +285,7 @@ async fn two_workers_on_one_journal_settle_each_operation_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_unresolved_is_counted_by_state_and_age() {
-    let journal = FaultyJournal::new();
+    let journal = faulty();
     let (probe, _) = upstream([Does::Resets, Does::Hangs, Does::Answers(429)]);
     let house = Plan::new(Capability::Lookup).build(&journal, probe, Arc::new(NoHooks));
     in_doubt(&house, "a").await;

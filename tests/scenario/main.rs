@@ -1,6 +1,7 @@
 //! The scenario runner: one seed is one report, a bare client shows what it is there to show, and mistakes are told.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod amnesia;
 mod sturdy;
 
 use tower_sturdy::scenario::{self, Bare, LineUpReport, Options, Scenario};

@@ -15,7 +15,7 @@ fn sturdy(name: &str, seed: u64, replay: bool) -> LineUpReport {
 }
 
 /// How many seeds to run, from 1 on. Two are enough to notice a break; `STURDY_SEEDS` asks for a campaign.
-fn seeds() -> u64 {
+pub(crate) fn seeds() -> u64 {
     match std::env::var("STURDY_SEEDS") {
         Ok(text) => text
             .parse()
@@ -25,8 +25,12 @@ fn seeds() -> u64 {
 }
 
 #[test]
-fn nothing_is_paid_twice_lost_denied_or_left_open_in_any_scenario() {
+fn nothing_is_paid_twice_lost_denied_or_left_open_where_every_write_has_a_key_or_a_mark() {
+    // In "amnesia" some writes have neither key nor mark, and are parked: it has tests of its own.
     for (name, _) in scenario::STORED {
+        if name == "amnesia" {
+            continue;
+        }
         for seed in 1..=seeds() {
             for replay in [true, false] {
                 let report = sturdy(name, seed, replay);

@@ -19,7 +19,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// The company's address.
-const COMPANY: &str = "https://quickbooks.api.intuit.com/v3/company/1";
+pub(crate) const COMPANY: &str = "https://quickbooks.api.intuit.com/v3/company/1";
 
 pub(crate) struct Rig {
     pub(crate) clock: Clock,

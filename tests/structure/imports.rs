@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 const VOCABULARY: &[&str] = &[
-    "outcome", "clock", "random", "context", "payload", "error", "classify", "event",
+    "outcome", "clock", "random", "sync", "context", "payload", "error", "classify", "event",
 ];
 const ROOMS: &[&str] = &[
     "collect",

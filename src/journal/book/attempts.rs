@@ -1,7 +1,7 @@
 //! The gate's side of the book: leases, and attempts that begin and end.
 
 use super::super::record::{Capability, Record, State, StoredAnswer};
-use super::super::{JournalError, Moment, Withheld, may_send};
+use super::super::{JournalError, Moment, Withheld, may_send, still_may_leave};
 use super::Book;
 use super::live::Live;
 use super::steps::NotMade;
@@ -106,7 +106,13 @@ impl Book {
             }
             let begin = |record: &mut Record| self.begin_on(record, now, bound);
             match self.try_step(&live, begin).await {
-                Ok((_, number)) => return Ok(number),
+                Ok((record, number)) => {
+                    let margin = self.inner.config.lease_margin;
+                    if still_may_leave(&record, now.at, self.now(), margin) {
+                        return Ok(number);
+                    }
+                    self.not_let_out(&live, number);
+                }
                 Err(NotMade::Refused(why)) => return Err(self.tell_withheld(&live, why)),
                 Err(NotMade::Journal(JournalError::Conflict(_))) => {}
                 Err(NotMade::Journal(error)) => {
@@ -116,6 +122,16 @@ impl Book {
             }
         }
         Err(self.tell_withheld(&live, Withheld::NotOwner))
+    }
+
+    /// An attempt that is on record does not leave after all.
+    fn not_let_out(&self, live: &Live, number: u32) {
+        let (now, window) = (self.now().at, self.inner.config.settle.settle_window);
+        let mut inside = live.lock();
+        if let Some(record) = inside.record.as_mut() {
+            record.end_attempt(self.inner.owner, number, now, Verdict::UNSENT, window, None);
+            inside.unrecorded();
+        }
     }
 
     /// Begins an attempt of a keyed write that is durable as "sending" already: a crash is settled as if this attempt
@@ -143,6 +159,8 @@ impl Book {
 
     fn begin_on(&self, record: &mut Record, now: Moment, bound: Duration) -> Result<u32, Withheld> {
         let (owner, config) = (self.inner.owner, &self.inner.config);
+        // It may begin this much later than now, while the journal records it.
+        let bound = bound + config.lease_margin;
         may_send(record, owner, now, bound, config.lease_margin)?;
         let now = now.at;
         let settles = now.plus(bound).plus(config.settle.settle_window);

@@ -1,14 +1,14 @@
 //! One operation that this process works on or waits for.
 
-use super::super::record::{Record, State};
+use super::super::record::{Fingerprint, Record, State};
 use crate::clock::Timestamp;
 use crate::context::OperationId;
 use crate::error::Error;
 use crate::payload::{Payload, ServedFrom};
+use crate::sync::{Mutex, MutexGuard, Notify};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use std::sync::PoisonError;
 
 /// What a caller can be told of an operation at this moment.
 #[derive(Clone, Debug)]
@@ -154,7 +154,20 @@ impl Live {
     /// What can be told now.
     #[must_use]
     pub fn told(&self, now: Timestamp) -> Told {
+        Self::told_inside(&self.lock(), now)
+    }
+
+    /// What can be told now to one who asked for this; else the operation that has the key. Both are looked at under one
+    /// lock: an answer that comes between belongs to another request.
+    pub(crate) fn told_to(&self, asked: &Fingerprint, now: Timestamp) -> Result<Told, OperationId> {
         let inside = self.lock();
+        match &inside.record {
+            Some(record) if record.asked.fingerprint != *asked => Err(record.id()),
+            _ => Ok(Self::told_inside(&inside, now)),
+        }
+    }
+
+    fn told_inside(inside: &Inside, now: Timestamp) -> Told {
         if let Some(ended) = &inside.ended {
             return Told::Final(Box::new(ended.clone()));
         }

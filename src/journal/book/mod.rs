@@ -27,10 +27,10 @@ use crate::context::{OperationId, Tenant};
 use crate::error::{Error, InvalidConfig};
 use crate::event::{Decision, Event, Observer, Tracing};
 use crate::random::Random;
+use crate::sync::{Mutex, Notify};
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// How this process owns operations. See [`Default`] for the numbers and their reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

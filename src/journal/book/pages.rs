@@ -6,9 +6,10 @@ use super::live::{Inside, Live};
 use crate::context::{OperationId, OperationKey, Tenant};
 use crate::error::Error;
 use crate::payload::Payload;
+use crate::sync::MutexGuard;
 use http::Response;
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Namespace, tenant, key.
 pub(crate) type KeyOf = (Arc<str>, Tenant, OperationKey);

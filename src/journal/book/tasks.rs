@@ -1,20 +1,21 @@
 //! The tracked tasks of one process: what goes on after a caller has left.
 
 use pin_project::pin_project;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
+use crate::sync::{self, AbortHandle, Mutex, MutexGuard, Notify};
 
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    running: std::collections::HashMap<u64, AbortHandle>,
+    /// In the order in which they began, so that a kill is the same in every run of a seed.
+    running: BTreeMap<u64, AbortHandle>,
     closed: bool,
 }
 
@@ -82,8 +83,8 @@ impl Tasks {
             number,
         };
         // The lock is held until the handle is in the list, so a task that ends at once finds itself there.
-        let handle = tokio::spawn(Tracked { future, leave });
-        state.running.insert(number, handle.abort_handle());
+        let handle = sync::spawn(Tracked { future, leave });
+        state.running.insert(number, handle);
         true
     }
 

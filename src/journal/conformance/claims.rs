@@ -4,7 +4,8 @@ use super::sample::{NAMESPACE, asking, key, odd, plain, tenant};
 use super::{Found, answered, in_words, must, same, told};
 use crate::context::OperationId;
 use crate::journal::{Claim, Journal, JournalError, Lookup, Record};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::task::JoinSet;
@@ -156,21 +157,23 @@ pub(super) async fn an_id_is_never_taken_twice<J: Journal>(journal: Arc<J>) -> F
     on_record(&*journal, &first).await
 }
 
+/// Polls a call so many times at most, and drops it.
+pub(super) async fn dropped<T>(mut call: Pin<Box<dyn Future<Output = T> + Send + '_>>, polls: u8) {
+    for _ in 0..polls {
+        let over = poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_ready()));
+        if over.await {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 pub(super) async fn a_claim_that_is_dropped_is_whole_or_absent<J: Journal>(
     journal: Arc<J>,
 ) -> Found {
     for polls in 0..4_u8 {
         let record = plain(u128::from(polls), &format!("key-{polls}"))?;
-        {
-            let mut claim = journal.claim(&record);
-            for _ in 0..polls {
-                let over = poll_fn(|context| Poll::Ready(claim.as_mut().poll(context).is_ready()));
-                if over.await {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-        }
+        dropped(journal.claim(&record), polls).await;
         match told("claim", journal.claim(&record).await)? {
             Claim::Claimed => {}
             other => answered(&other, &existing(&record))?,

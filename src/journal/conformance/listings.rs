@@ -129,10 +129,24 @@ pub(super) async fn pages_of_a_listing_join_without_gap_or_overlap<J: Journal>(
             lists(&*journal, &page, &rest[..limit.min(rest.len())]).await?;
             let due = Filter {
                 due_by: Some(Timestamp::from_millis(15)),
-                ..page
+                ..page.clone()
             };
             let rest = records[..4].get(skip..).unwrap_or_default();
             lists(&*journal, &due, &rest[..limit.min(rest.len())]).await?;
+            // What the filter leaves out is not skipped.
+            let ready = Filter {
+                states: vec![State::Ready],
+                ..page.clone()
+            };
+            let of_b = Filter {
+                tenant: Some(tenant("b")?),
+                ..page
+            };
+            for filter in [ready, of_b] {
+                let found = records.iter().filter(|record| wanted(&filter, record));
+                let rest: Vec<Record> = found.skip(skip).take(limit).cloned().collect();
+                lists(&*journal, &filter, &rest).await?;
+            }
         }
     }
     Ok(())

@@ -1,11 +1,11 @@
 //! Laws of `step`.
 
-use super::claims::{absent, claimed, on_record};
+use super::claims::{absent, claimed, dropped, on_record};
 use super::sample::{after, asking, odd_answer, odd_progress, plain};
 use super::{Found, same, told};
 use crate::clock::Timestamp;
 use crate::context::Tenant;
-use crate::journal::{Journal, JournalError, Lookup, State};
+use crate::journal::{Filter, Journal, JournalError, Lookup, State};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -110,4 +110,40 @@ pub(super) async fn a_step_never_changes_what_was_asked<J: Journal>(journal: Arc
     on_record(&*journal, &next).await?;
     // What it was about is free again, though the step said that it was about nothing.
     claimed(&*journal, &bill(plain(2, "next")?)).await
+}
+
+pub(super) async fn a_step_that_is_dropped_is_whole_or_absent<J: Journal>(
+    journal: Arc<J>,
+) -> Found {
+    let mut record = plain(1, "key")?;
+    claimed(&*journal, &record).await?;
+    for polls in 0..4_u8 {
+        let next = after(&record, |next| {
+            next.progress.state = State::Completed;
+            next.progress.due = Some(Timestamp::from_millis(u64::from(polls)));
+            next.answer = Some(odd_answer());
+        });
+        dropped(journal.step(&next), polls).await;
+        let found = told("get", journal.get(Lookup::Id(next.id())).await)?;
+        let found = found.ok_or("the operation is not on record any more")?;
+        same(&found, &record).or_else(|_| same(&found, &next))?;
+        // Repeated, it is taken, or refused because it was made: a journal may still be at it when it is asked.
+        match journal.step(&next).await {
+            Ok(()) => {}
+            Err(JournalError::Conflict(current)) => same(&current, &next)?,
+            Err(other) => return Err(format!("a step that was dropped, again: {other}")),
+        }
+        on_record(&*journal, &next).await?;
+        let all = told("list", journal.list(&Filter::default()).await)?;
+        let [listed] = &all[..] else {
+            return Err(format!("{} operations are listed, not 1", all.len()));
+        };
+        same(listed, &next)?;
+        record = after(&next, |next| {
+            next.progress.state = State::Sending;
+            next.answer = None;
+        });
+        told("step", journal.step(&record).await)?;
+    }
+    Ok(())
 }

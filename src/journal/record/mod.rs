@@ -107,7 +107,7 @@ pub enum Capability {
     },
     /// It does not, but a write can be found again by a mark planted in it.
     Lookup,
-    /// Neither: the write leaves at most once.
+    /// Neither: the write leaves at most once, so that any refusal of it is final.
     None,
 }
 
@@ -479,6 +479,16 @@ impl Record {
             })
     }
 
+    /// Whether it was refused without effect and will not leave again: a business refusal is final, and of a write that
+    /// leaves at most once any refusal is.
+    fn is_refused_for_good(&self) -> bool {
+        match self.outcome() {
+            Outcome::Rejected => true,
+            Outcome::NoEffect => self.asked.capability == Capability::None,
+            Outcome::Unsent | Outcome::Unknown | Outcome::Applied => false,
+        }
+    }
+
     /// When nothing that was sent can land any more; `None` if nothing is open at `now`.
     #[must_use]
     pub fn open_until(&self, now: Moment) -> Option<Timestamp> {
@@ -581,8 +591,8 @@ impl Record {
         Ok(number)
     }
 
-    /// Adds the end of an attempt, whoever owns the record. Proof completes at once and a refusal that stands alone
-    /// rejects at once; doubt and "nothing happened" are left to whoever works on the operation.
+    /// Adds the end of an attempt, whoever owns the record. Proof completes at once and a refusal that stands alone and
+    /// is final rejects at once; doubt and "nothing happened" are left to whoever works on the operation.
     ///
     /// Returns whether proof of effect contradicts a final state that says otherwise.
     pub fn end_attempt(
@@ -620,11 +630,11 @@ impl Record {
                 self.answer = answer;
                 self.progress.due = Some(at);
             }
-            Outcome::Rejected
-                if matches!(self.progress.state, State::Sending | State::Unknown)
-                    && self
-                        .step(State::Rejected, at, "the upstream refused it", "gate")
-                        .is_ok() =>
+            _ if self.is_refused_for_good()
+                && matches!(self.progress.state, State::Sending | State::Unknown)
+                && self
+                    .step(State::Rejected, at, "the upstream refused it", "gate")
+                    .is_ok() =>
             {
                 self.answer = answer;
                 self.progress.due = Some(at);
@@ -656,7 +666,9 @@ impl Record {
         }
         let why = match (self.outcome(), self.state()) {
             (Outcome::Applied, state) if state != State::Completed => "a late answer proves it",
-            (Outcome::Rejected, State::Sending | State::Unknown) => "a late answer refuses it",
+            (_, State::Sending | State::Unknown | State::Parked) if self.is_refused_for_good() => {
+                "a late answer refuses it"
+            }
             _ => return true,
         };
         let proven = self.outcome() == Outcome::Applied;

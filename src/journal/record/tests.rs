@@ -144,6 +144,46 @@ fn a_dead_owners_claim_that_never_left_is_ready_again() {
 }
 
 #[test]
+fn any_refusal_is_final_for_a_write_that_leaves_at_most_once_and_for_no_other() {
+    let now = Timestamp::from_millis(2_000);
+    let keyed = Capability::Keyed {
+        horizon: Duration::from_secs(3_600),
+        concurrent: Concurrent::Unproven,
+    };
+    for (capability, outcome, ends) in [
+        (Capability::None, Outcome::NoEffect, State::Rejected),
+        (Capability::None, Outcome::Unsent, State::Sending),
+        (Capability::None, Outcome::Unknown, State::Sending),
+        (Capability::Lookup, Outcome::NoEffect, State::Sending),
+        (keyed, Outcome::NoEffect, State::Sending),
+    ] {
+        let answer = StoredAnswer {
+            status: 429,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        };
+        let mut record = Record::claim(asked(capability), OwnerId(1), now);
+        let number = record.begin_attempt(OwnerId(1), now, now).unwrap();
+        let mut taken_over = record.clone();
+        let verdict = Verdict::closed(outcome, Advice::Stop);
+        let window = Duration::from_secs(300);
+        record.end_attempt(OwnerId(1), number, now, verdict, window, Some(answer));
+        assert_eq!(record.state(), ends, "{capability:?} {outcome}");
+        assert_eq!(record.answer.is_some(), ends == State::Rejected);
+        // The same where its owner comes back with the answer after another process took it over.
+        taken_over.take_over(now.into(), Liveness::Unknown, window);
+        assert_eq!(taken_over.state(), State::Unknown);
+        taken_over.absorb(&record, now);
+        let rejected = taken_over.state() == State::Rejected;
+        assert_eq!(
+            rejected,
+            ends == State::Rejected,
+            "{capability:?} {outcome}"
+        );
+    }
+}
+
+#[test]
 fn late_proof_for_a_rejected_operation_is_told_as_a_contradiction() {
     let now = Timestamp::from_millis(2_000);
     let mut record = Record::claim(asked(Capability::Lookup), OwnerId(1), now);

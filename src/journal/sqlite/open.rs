@@ -88,14 +88,13 @@ fn not_a_stub(path: &Path) -> Result<(), WhyNot> {
 /// SQLite notices that a file lost its end only when it looks for something there. A file with a log may be shorter than
 /// it says: the rest is in the log.
 fn not_cut_off(connection: &Connection, path: &Path) -> Result<(), WhyNot> {
-    let log = std::fs::metadata(super::beside::named(path, "-wal"));
-    if log.is_ok_and(|log| log.len() > 0) {
-        return Ok(());
-    }
     let read = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let says = read("page_count")? * read("page_size")?;
     let length = std::fs::metadata(path)?.len();
-    if says.cast_unsigned() > length {
+    // Asked last: another process may write at this moment, and while this one has the file open its log stays.
+    let log = super::beside::named(&std::fs::canonicalize(path)?, "-wal");
+    let has_log = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    if says.cast_unsigned() > length && !has_log {
         return Err(WhyNot::Damaged(format!(
             "it has {length} bytes and says that it has {says}"
         )));

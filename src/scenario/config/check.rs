@@ -52,6 +52,7 @@ impl Scenario {
         counted("load.operations", load.operations)?;
         positive("load.over", load.over, "10m")?;
         share("load.double_click", load.double_click)?;
+        load.capability.check()?;
         // Where surges overlap their factors multiply, which stays a number for so many.
         if load.surges.len() > 50 {
             return fail("load.surges", "are over 50: write at most that");
@@ -175,7 +176,7 @@ fn positive(field: &str, span: Span, example: &str) -> Result<(), ScenarioError>
     Ok(())
 }
 
-fn share(field: &str, share: f64) -> Result<(), ScenarioError> {
+pub(super) fn share(field: &str, share: f64) -> Result<(), ScenarioError> {
     if (0.0..=1.0).contains(&share) {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 //! Everything has a checked range; a mistake is a [`ScenarioError`](super::ScenarioError) that names the field and the
 //! fix. Unknown fields are refused, so a misspelt setting is never silently a default.
 
+mod capability;
 mod check;
 mod fault;
 
@@ -11,6 +12,7 @@ use super::span::Span;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+pub use capability::{CapabilityShares, WriteCapability};
 pub use fault::{FaultName, FaultOn, FaultRule, HangCommit};
 
 /// One scenario, as its file says.
@@ -67,6 +69,9 @@ pub struct LoadConfig {
     /// Time between the two clicks.
     #[serde(default = "Span::double_click")]
     pub double_click_gap: Span,
+    /// Which share of the writes is declared as what: all keyed by default.
+    #[serde(default)]
+    pub capability: CapabilityShares,
     /// Times of day at which more happens.
     #[serde(default)]
     pub surges: Vec<Surge>,
@@ -337,6 +342,16 @@ over = "5m"
                 "[[faults]]\nfault = \"error_500\"\nprobability = 0.5\nfrom = \"2m\"\nuntil = \"1m\"",
                 "`faults[0].until`",
                 "later",
+            ),
+            (
+                "[load.capability]\nlookup = 1.5",
+                "`load.capability.lookup`",
+                "between 0 and 1",
+            ),
+            (
+                "[load.capability]\nlookup = 0.6\nnone = 0.6",
+                "`load.capability`",
+                "more than 1",
             ),
             ("[crash]\nevery = \"0s\"", "`crash.every`", "60s"),
             (

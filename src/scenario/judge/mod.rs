@@ -11,21 +11,30 @@
 //! - `paid_twice`: bills that more than one effect pays.
 //! - `forbidden_sends`: sends that start after an earlier answer proved the effect (unless our process died in the very
 //!   moment in which the proof came, so that nobody alive knew it), sends that start while an earlier
-//!   send of the same operation may still land, and, where the upstream does not honour our key, sends after one whose
-//!   effect was in doubt.
+//!   send of the same operation may still land, and, where the upstream does not honour our key (at all, or for this
+//!   write), sends after one whose effect was in doubt.
 //! - `unresolved`: operations of which callers do not know the end: nothing or nothing more than "pending" was said.
-//! - `parked`: operations that wait for a person; `parked_knowable`: those of them whose effect was there to be seen.
+//! - `parked`: operations that wait for a person; `parked_knowable`: those of them whose effect was there to be seen (by
+//!   that person: without a mark, one payment may look like another).
 //! - `drift`: the share of operations on which the local record (what callers were told) and the upstream disagree:
 //!   "succeeded" without exactly one effect, or anything else with an effect. Before settling, and after.
 //! - `stale_answers`: background reads that did not know of a payment which the upstream already showed when they were
 //!   asked (their age is how long it had shown it), and those that knew of payments which nobody had made (another
 //!   company's books, say; of no age).
+//! - `by_capability`: of the operations that were declared keyed, to be looked up, or neither (where the upstream ignores
+//!   keys, what would be keyed is looked up): how many `sends` arrived, and how many of those were `second_sends`, sends
+//!   after the first of an operation, whatever became of that one; how many operations were `in_doubt`, with a send whose
+//!   answer did not tell its client whether it took effect; how many are `parked`, and how many of these had only clear
+//!   answers (`parked_clear`); and how many had an effect that could be found by its mark and did not end "succeeded"
+//!   (`visible_open`; of those to be looked up, for they alone carry one).
 //! - `final_within_patience`: the share of operations whose caller was told "succeeded" or "rejected" within the
 //!   patience after the first click.
 
+mod capability;
 mod sends;
 mod truth;
 
+use super::config::WriteCapability;
 use super::report::{Latencies, LineUpReport, Spread};
 use super::told::{Answers, Told};
 use crate::clock::Timestamp;
@@ -47,6 +56,8 @@ pub struct Expected {
     pub vendor: String,
     /// The amount.
     pub cents: i64,
+    /// What the write is declared as, with this upstream.
+    pub capability: WriteCapability,
 }
 
 /// What a background read was told.
@@ -127,7 +138,11 @@ pub fn judge(name: &str, case: &Case<'_>) -> LineUpReport {
         paid_twice: truth.paid_twice(),
         forbidden_sends: sends
             .iter()
-            .map(|sends| sends::forbidden(sends, case.replay, case.deaths))
+            .zip(case.expected)
+            .map(|(sends, expected)| {
+                let keyed = case.replay && expected.capability == WriteCapability::Keyed;
+                sends::forbidden(sends, keyed, case.deaths)
+            })
             .sum(),
         unresolved: ended.unresolved,
         parked: ended.parked,
@@ -148,6 +163,7 @@ pub fn judge(name: &str, case: &Case<'_>) -> LineUpReport {
             user_action: Spread::of(case.user_calls),
             scheduled: Spread::of(case.scheduled_calls),
         },
+        by_capability: capability::split(case, &truth, &sends),
     }
 }
 
@@ -173,8 +189,7 @@ impl Ended {
                 Some(Told::Succeeded) => ended.lost += 1,
                 Some(Told::Parked) => {
                     ended.parked += 1;
-                    let seen = effect.is_some_and(|at| at.plus(case.read_lag) <= case.ends);
-                    ended.parked_knowable += usize::from(seen);
+                    ended.parked_knowable += usize::from(is_visible(case, effect));
                 }
                 // Refused in the end: no success, and counted above where it is not true.
                 Some(told) if told.denies() => {}
@@ -183,6 +198,11 @@ impl Ended {
         }
         ended
     }
+}
+
+/// Whether the upstream's reads showed the effect before the run ended.
+fn is_visible(case: &Case<'_>, effect: Option<Timestamp>) -> bool {
+    effect.is_some_and(|at| at.plus(case.read_lag) <= case.ends)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]

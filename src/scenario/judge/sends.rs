@@ -25,7 +25,7 @@ pub(super) fn by_operation<'a>(
 }
 
 /// How many of one operation's sends should not have started when they did.
-pub(super) fn forbidden(sends: &[&SendRecord], replay: bool, deaths: &[Timestamp]) -> usize {
+pub(super) fn forbidden(sends: &[&SendRecord], keyed: bool, deaths: &[Timestamp]) -> usize {
     sends
         .iter()
         .enumerate()
@@ -33,7 +33,7 @@ pub(super) fn forbidden(sends: &[&SendRecord], replay: bool, deaths: &[Timestamp
             sends[..*at].iter().any(|earlier| {
                 after_proof(earlier, send, deaths)
                     || overlaps(earlier, send)
-                    || (!replay && left_doubt(earlier))
+                    || (!keyed && left_doubt(earlier))
             })
         })
         .count()
@@ -42,16 +42,27 @@ pub(super) fn forbidden(sends: &[&SendRecord], replay: bool, deaths: &[Timestamp
 /// The effect had been proven to the client when this send started, and the client had lived on to know it.
 fn after_proof(earlier: &SendRecord, send: &SendRecord, deaths: &[Timestamp]) -> bool {
     let took_effect = earlier.effect.is_some() || earlier.replayed;
-    let forgotten = |when: Timestamp| {
-        deaths
-            .iter()
-            .any(|death| (when..=when.plus(MOMENT)).contains(death))
-    };
     took_effect
         && is_readable(earlier)
         && earlier.answered.is_some_and(|(when, status)| {
-            (200..300).contains(&status) && when <= send.at && !forgotten(when)
+            (200..300).contains(&status) && when <= send.at && !is_forgotten(when, deaths)
         })
+}
+
+/// Our process died in the very moment in which this came.
+fn is_forgotten(when: Timestamp, deaths: &[Timestamp]) -> bool {
+    deaths
+        .iter()
+        .any(|death| (when..=when.plus(MOMENT)).contains(death))
+}
+
+/// The client knew from the answer whether this send took effect.
+pub(super) fn is_clear(send: &SendRecord, deaths: &[Timestamp]) -> bool {
+    // A slow answer is one all the same; every other fault but a gateway's refusal hides what happened.
+    let tells = |fault| fault == "delay" || is_gateway_refusal(fault);
+    is_readable(send)
+        && (send.answered).is_some_and(|(when, _)| !is_forgotten(when, deaths))
+        && send.fault.is_none_or(tells)
 }
 
 /// Something of the earlier send could still land when this one started.

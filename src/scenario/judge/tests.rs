@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mock::EffectKind;
+use crate::scenario::report::CapabilityReport;
 use std::sync::LazyLock;
 
 const fn at(millis: u64) -> Timestamp {
@@ -65,6 +66,7 @@ static EXPECTED: LazyLock<[Expected; 2]> = LazyLock::new(|| {
         bill: bill.to_owned(),
         vendor: "1".to_owned(),
         cents: 100,
+        capability: WriteCapability::Keyed,
     })
 });
 
@@ -387,4 +389,108 @@ fn throttling_and_latencies_are_passed_on() {
     });
     assert_eq!(report.throttled, 7);
     assert!(report.latency_ms.user_action.max == 9.0 && report.latency_ms.scheduled.p99 == 5.0);
+}
+
+/// The two operations, declared as told.
+fn declared(capabilities: [WriteCapability; 2]) -> [Expected; 2] {
+    let mut expected = EXPECTED.clone();
+    for (expected, capability) in expected.iter_mut().zip(capabilities) {
+        expected.capability = capability;
+    }
+    expected
+}
+
+#[test]
+fn each_kind_of_write_is_counted_apart() {
+    let expected = declared([WriteCapability::None, WriteCapability::Keyed]);
+    let sends = [
+        proven("a", 0, 120),
+        send("a", 500, 600, 200),
+        send("b", 0, 120, 500),
+    ];
+    let answers = [paid(), paid()];
+    let split = judged_with(&answers, &sends, &[], |case| case.expected = &expected).by_capability;
+    let counted = |of: CapabilityReport| (of.operations, of.sends, of.second_sends);
+    assert_eq!(counted(split.none), (1, 2, 1));
+    assert_eq!(counted(split.keyed), (1, 1, 0));
+    assert_eq!(split.lookup, CapabilityReport::default());
+}
+
+#[test]
+fn parked_after_nothing_but_clear_answers_is_told_apart_from_parked_in_doubt() {
+    let answers = [said(&[(300, Told::Parked)]), paid()];
+    let parked = |first: &[SendRecord], deaths: &[Timestamp]| {
+        let report = judged_with(&answers, first, &[], |case| case.deaths = deaths);
+        let keyed = report.by_capability.keyed;
+        assert_eq!(keyed.parked, 1);
+        (keyed.in_doubt, keyed.parked_clear)
+    };
+    let with = |fault| SendRecord {
+        fault: Some(fault),
+        ..send("a", 0, 120, 200)
+    };
+    assert_eq!(parked(&[], &[]), (0, 1), "nothing was sent");
+    assert_eq!(parked(&[proven("a", 0, 120)], &[]), (0, 1));
+    assert_eq!(parked(&[send("a", 0, 120, 400)], &[]), (0, 1), "refused");
+    for clear in ["delay", "refuse_503_gateway", "throttle_429"] {
+        assert_eq!(parked(&[with(clear)], &[]), (0, 1), "{clear}");
+    }
+    for hidden in ["lost_answer", "hang", "error_500", "stream_timeout_504"] {
+        assert_eq!(parked(&[with(hidden)], &[]), (1, 0), "{hidden}");
+        assert_eq!(parked(&[proven("a", 0, 9), with(hidden)], &[]), (1, 0));
+    }
+    let unanswered = SendRecord {
+        answered: None,
+        ..send("a", 0, 120, 0)
+    };
+    assert_eq!(parked(&[unanswered], &[]), (1, 0));
+    let given_up = SendRecord {
+        answer_lost: true,
+        ..proven("a", 0, 120)
+    };
+    assert_eq!(parked(&[given_up], &[]), (1, 0), "nobody was listening");
+    let died = at(121);
+    assert_eq!(parked(&[proven("a", 0, 120)], &[died]), (1, 0));
+}
+
+#[test]
+fn what_could_be_found_by_its_mark_must_end_succeeded() {
+    let effects = [effect("a", "1", 100, 50), effect("b", "2", 100, 50)];
+    let open = |kind, told: &[(u64, Told)], lag| {
+        let (expected, answers) = (declared([kind, kind]), [said(told), paid()]);
+        let report = judged_with(&answers, &[], &effects, |case| {
+            case.expected = &expected;
+            case.read_lag = lag;
+        });
+        let [keyed, lookup, none] = report.by_capability.named().map(|(_, of)| of.visible_open);
+        assert_eq!((keyed, none), (0, 0), "they carry no mark");
+        lookup
+    };
+    let now = Duration::ZERO;
+    for told in [Told::Parked, Told::Pending, Told::Failed, Told::NoAnswer] {
+        let said = [(300, told)];
+        assert_eq!(open(WriteCapability::Lookup, &said, now), 1, "{told:?}");
+        let hidden = Duration::from_secs(60);
+        assert_eq!(open(WriteCapability::Lookup, &said, hidden), 0);
+        for unmarked in [WriteCapability::Keyed, WriteCapability::None] {
+            assert_eq!(open(unmarked, &said, now), 0);
+        }
+    }
+    let found = [(300, Told::Pending), (900, Told::Succeeded)];
+    assert_eq!(open(WriteCapability::Lookup, &found, now), 0);
+}
+
+#[test]
+fn a_write_without_a_key_is_not_repeated_in_doubt_wherever_others_have_one() {
+    let sends = [send("a", 0, 120, 500), send("a", 500, 600, 200)];
+    let answers = [paid(), paid()];
+    for (kind, forbidden) in [
+        (WriteCapability::Keyed, 0),
+        (WriteCapability::Lookup, 1),
+        (WriteCapability::None, 1),
+    ] {
+        let expected = declared([kind, WriteCapability::Keyed]);
+        let report = judged_with(&answers, &sends, &[], |case| case.expected = &expected);
+        assert_eq!(report.forbidden_sends, forbidden, "{kind:?}");
+    }
 }
