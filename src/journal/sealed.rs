@@ -336,6 +336,10 @@ impl SealedJournal {
 
     /// Opens both bodies in place.
     fn open_both(&self, record: &mut Record) -> Result<(), SealError> {
+        // Its bodies are gone, sealed or not.
+        if record.is_tombstone() {
+            return Ok(());
+        }
         let id = record.id();
         let body = self.open(id, Part::Request, &record.asked.request.body)?;
         Arc::make_mut(&mut record.asked).request.body = body;
