@@ -336,8 +336,9 @@ impl SealedJournal {
 
     /// Opens both bodies in place.
     fn open_both(&self, record: &mut Record) -> Result<(), SealError> {
-        // Its bodies are gone, sealed or not.
-        if record.is_tombstone() {
+        // Its bodies are gone: nothing is left that was sealed.
+        if record.is_tombstone() && record.asked.request.body.is_empty() && record.answer.is_none()
+        {
             return Ok(());
         }
         let id = record.id();
