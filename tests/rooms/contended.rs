@@ -2,7 +2,8 @@
 
 use super::hooks::Planned;
 use super::house::{
-    Does, House, KEYED, Plan, faulty, millis, on_record, pay, pay_within, seconds, state, upstream,
+    Does, House, KEYED, Plan, faulty_over, millis, on_record, pay, pay_within, seconds, state,
+    upstream,
 };
 use super::probe::{Counts, Probe};
 use http::Request;
@@ -11,8 +12,8 @@ use tower::{Layer, ServiceExt};
 use tower_sturdy::attempt::Attempt;
 use tower_sturdy::error::{Error, Kind};
 use tower_sturdy::idempotency::{Idempotency, KeyHeader, Writes};
-use tower_sturdy::journal::faulty::{Call, Fault, FaultyJournal};
-use tower_sturdy::journal::{Capability, State};
+use tower_sturdy::journal::faulty::{Call, Fault};
+use tower_sturdy::journal::{Capability, FaultyJournal, MemoryJournal, State};
 use tower_sturdy::payload::Payload;
 
 /// Pays one bill, whatever is asked.
@@ -34,6 +35,7 @@ impl Writes for OneBill {
 }
 
 struct Bill {
+    memory: MemoryJournal,
     journal: FaultyJournal,
     house: House,
     service: Idempotency<Attempt<Probe>>,
@@ -41,7 +43,8 @@ struct Bill {
 }
 
 fn bill(does: impl IntoIterator<Item = Does>) -> Bill {
-    let journal = faulty();
+    let memory = MemoryJournal::new();
+    let journal = faulty_over(&memory);
     let (probe, counts) = upstream(does);
     let house = Plan::new(KEYED).build(&journal, probe, Planned::new([]));
     let layer = house.layer.clone();
@@ -49,6 +52,7 @@ fn bill(does: impl IntoIterator<Item = Does>) -> Bill {
         .with_writes(Arc::new(OneBill(KeyHeader::new())))
         .layer(house.inner.clone());
     Bill {
+        memory,
         journal,
         house,
         service,
@@ -59,25 +63,25 @@ fn bill(does: impl IntoIterator<Item = Does>) -> Bill {
 #[tokio::test(start_paused = true)]
 async fn what_did_nothing_is_in_nobodys_way_and_waits_for_its_turn_to_begin_again() {
     let Bill {
-        journal,
+        memory,
         service,
         counts,
         ..
     } = bill([Does::Answers(429), Does::Slowly(200, seconds(5))]);
     let refused = service.clone().oneshot(pay("a")).await.unwrap();
     assert_eq!(refused.status(), 429);
-    assert_eq!(state(journal.inner(), "a").await, State::Ready);
+    assert_eq!(state(&memory, "a").await, State::Ready);
     let second = tokio::spawn(service.clone().oneshot(pay_within("b", seconds(60))));
     tokio::time::sleep(seconds(1)).await;
     assert_eq!(counts.calls(), 2);
     // The first one again, while the second is under way: it is told of that one, and nothing is sent.
     let told = service.clone().oneshot(pay("a")).await.unwrap_err();
-    let other = on_record(journal.inner(), "b").await.unwrap().id();
+    let other = on_record(&memory, "b").await.unwrap().id();
     assert_eq!(
         (told.kind(), told.operation()),
         (Kind::InFlight, Some(other))
     );
-    assert_eq!(state(journal.inner(), "a").await, State::Ready);
+    assert_eq!(state(&memory, "a").await, State::Ready);
     assert_eq!(counts.calls(), 2);
     assert_eq!(second.await.unwrap().unwrap().status(), 200);
     // Whether it is paid once more is the caller's decision: the promise is per key.
@@ -88,6 +92,7 @@ async fn what_did_nothing_is_in_nobodys_way_and_waits_for_its_turn_to_begin_agai
 #[tokio::test(start_paused = true)]
 async fn nobody_is_promised_what_another_operation_came_before() {
     let Bill {
+        memory,
         journal,
         house,
         service,
@@ -104,7 +109,7 @@ async fn nobody_is_promised_what_another_operation_came_before() {
     tokio::time::sleep(seconds(5)).await;
     let told = joined.await.unwrap().unwrap_err();
     assert_eq!(told.kind(), Kind::InFlight, "{told}");
-    let first = on_record(journal.inner(), "a").await.unwrap();
+    let first = on_record(&memory, "a").await.unwrap();
     assert_eq!((first.state(), first.progress.due), (State::Ready, None));
     assert_eq!(second.await.unwrap().unwrap().status(), 200);
     tokio::time::sleep(seconds(600)).await;

@@ -91,12 +91,14 @@ mod tests {
                     assert_eq!(record.outcome(), Outcome::Unknown);
                     assert_eq!(record.first_doubt(), Some(since));
                     assert_eq!(record.open_until(now.into()), Some(now.plus(WINDOW)));
-                    for pair in record.progress.history.windows(2) {
-                        assert_eq!(pair[0].to, pair[1].from);
+                    let steps = &record.progress.history[before.progress.history.len()..];
+                    let mut from = state;
+                    for step in steps {
+                        assert_eq!(step.from, from);
+                        assert!(from.may_become(step.to));
+                        from = step.to;
                     }
-                    for step in &record.progress.history {
-                        assert!(step.from.may_become(step.to));
-                    }
+                    assert_eq!(from, State::Unknown);
                     // Whoever owns it then, with a lease that runs.
                     record.progress.lease_until = Timestamp::NEVER;
                     let send =
