@@ -2,15 +2,15 @@
 
 use super::admit::{Existing, existing};
 use super::layer::Shared;
+use super::same::is_same_as_made;
+use super::wish::Made;
 use crate::classify::Route;
 use crate::context::Priority;
 use crate::error::{BoxError, Error, TimedOut};
-use crate::journal::{
-    Asked, Capability, Claim, JournalError, Live, Record, State, StoredAnswer, Told,
-};
+use crate::journal::{Capability, Claim, JournalError, Live, Record, State, StoredAnswer, Told};
 use crate::outcome::{Outcome, Verdict};
 use crate::payload::Payload;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderName, Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_service::Service;
@@ -18,8 +18,7 @@ use tower_service::Service;
 /// An operation that was entered by its first caller.
 pub(super) struct Job<S> {
     pub(super) inner: S,
-    pub(super) asked: Asked,
-    pub(super) headers: HeaderMap,
+    pub(super) made: Made,
     pub(super) priority: Priority,
     pub(super) shared: Arc<Shared>,
     pub(super) live: Arc<Live>,
@@ -45,28 +44,35 @@ where
 {
     let Job {
         inner,
-        asked,
-        headers,
+        made,
         priority,
         shared,
         live,
     } = job;
+    let Made {
+        record,
+        original,
+        headers,
+    } = made;
     let driving = Driving {
         shared: Arc::clone(&shared),
         live: Arc::clone(&live),
     };
     let book = &shared.book;
-    let fingerprint = asked.fingerprint;
-    let record = book.fresh(asked);
     let record = match book.claim(&record).await {
         Ok(Claim::Claimed) => record,
         Ok(Claim::Existing(found)) => {
-            match existing(&found, &fingerprint, book.now().at) {
+            let same = is_same_as_made(&found.asked, &original, &record.asked, &*shared.writes);
+            match existing(&found, same.unwrap_or(false), book.now().at) {
                 Existing::Start => match start_again(&shared, &live, *found).await {
                     Some(record) => record,
                     None => return,
                 },
-                // Every waiting caller compares its own fingerprint with the record's.
+                // Not joined and not replayed: somebody may mean another.
+                _ if record.asked.key.is_derived() => {
+                    return live.end(Err(Error::possible_duplicate(found.id())));
+                }
+                // Every waiting caller compares what it asked with the record.
                 Existing::Reused | Existing::Answer(Told::Final(_)) => {
                     return book.opened(&live, *found);
                 }
@@ -105,9 +111,14 @@ async fn start_again(shared: &Shared, live: &Arc<Live>, found: Record) -> Option
             live.end(Err(Error::in_flight(other.id(), Duration::from_secs(1))));
             None
         }
-        Err(_) => {
-            // Somebody else took it up at the same moment, or the journal is down: nothing was sent from here.
+        Err(JournalError::Conflict(_)) => {
+            // Somebody else took it up at the same moment: nothing was sent from here.
             live.end(Err(Error::in_flight(id, Duration::from_secs(1))));
+            None
+        }
+        // Nothing was sent from here. A step that was made though it seemed to fail is settled like that of a dead owner.
+        Err(error) => {
+            live.end(Err(Error::journal_unavailable(error)));
             None
         }
     }
@@ -189,7 +200,7 @@ async fn record(
 ) {
     let answer = result.as_ref().ok().map(|answer| StoredAnswer {
         status: answer.status().as_u16(),
-        headers: content_type(answer),
+        headers: kept(answer, &shared.config.answer_headers),
         body: answer.body().bytes().clone(),
     });
     let book = &shared.book;
@@ -230,15 +241,17 @@ fn judge<E: Into<BoxError>>(
     }
 }
 
-fn content_type(answer: &Response<Payload>) -> Vec<(String, String)> {
-    let name = http::header::CONTENT_TYPE;
-    let value = answer
-        .headers()
-        .get(&name)
-        .and_then(|value| value.to_str().ok());
-    value
-        .map(|value| (name.to_string(), value.to_owned()))
-        .into_iter()
+/// The headers that a replay gives.
+fn kept(answer: &Response<Payload>, names: &[HeaderName]) -> Vec<(String, String)> {
+    let values = names.iter().flat_map(|name| {
+        answer
+            .headers()
+            .get_all(name)
+            .iter()
+            .map(move |value| (name, value))
+    });
+    values
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
         .collect()
 }
 
@@ -260,9 +273,7 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
             // Recorded before it is told: after a crash it would be sent again, and could be accepted.
             if !book.flush(live).await {
                 live.end(doubt());
-            } else if state_of(live) == Some(State::Rejected)
-                && outcome_of(&result) == Outcome::Rejected
-            {
+            } else if stands_rejected(live) && outcome_of(&result) == Outcome::Rejected {
                 live.end(with_operation(result, &record));
             }
             // Else the record is told, also where another process has taken it over.
@@ -276,11 +287,13 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
             let later = || book.now().at.plus(shared.config.resume_after);
             let mut promised = false;
             let due = |all_wait: bool| {
-                promised = !all_wait;
+                promised = shared.worker && !all_wait;
                 promised.then(later)
             };
             if !book.release(live, due).await {
                 live.end(doubt());
+            } else if state_of(live) == Some(State::Ready) && !shared.worker {
+                live.end(result);
             } else if state_of(live) == Some(State::Ready)
                 && !promised
                 && !live.end_if_all_wait(result)
@@ -308,6 +321,12 @@ fn outcome_of(result: &Result<Response<Payload>, Error>) -> Outcome {
 
 fn state_of(live: &Live) -> Option<State> {
     live.record().map(|record| record.state())
+}
+
+/// Whether the refusal stands: nothing has shown meanwhile that there was an effect.
+fn stands_rejected(live: &Live) -> bool {
+    live.record()
+        .is_some_and(|record| record.state() == State::Rejected && !record.progress.contradicted)
 }
 
 fn with_operation(

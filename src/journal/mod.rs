@@ -19,8 +19,8 @@ pub mod shelf;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-pub(crate) use book::Entered;
-pub use book::{Book, BookConfig, Live, Told, told_of};
+pub use book::{Book, BookConfig, Live, Status, Told, told_of};
+pub(crate) use book::{Entered, Joined, KeyOf};
 pub use may_send::{Withheld, may_send};
 pub use memory::MemoryJournal;
 pub use moment::{Moment, Watch};

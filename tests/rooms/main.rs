@@ -9,6 +9,7 @@ mod hooks;
 mod house;
 mod idempotency;
 mod journal_down;
+mod keys;
 mod owners;
 mod probe;
 mod rate_limit;

@@ -1,13 +1,13 @@
 //! One operation that this process works on or waits for.
 
-use super::super::record::{Record, State};
+use super::super::record::{Asked, Record, State};
 use crate::clock::Timestamp;
 use crate::context::OperationId;
 use crate::error::Error;
 use crate::payload::{Payload, ServedFrom};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// What a caller can be told of an operation at this moment.
@@ -116,6 +116,24 @@ impl Live {
         self.lock().record.clone()
     }
 
+    /// What was asked, once the claim is answered.
+    #[must_use]
+    pub fn asked(&self) -> Option<Arc<Asked>> {
+        let inside = self.lock();
+        inside
+            .record
+            .as_ref()
+            .map(|record| Arc::clone(&record.asked))
+    }
+
+    /// What can be told of its record alone, if it has ended.
+    pub(crate) fn replay(&self, now: Timestamp) -> Option<Result<Response<Payload>, Error>> {
+        match told_of(self.lock().record.as_ref()?, now) {
+            Told::Final(told) => Some(*told),
+            Told::NotYet(_) | Told::Unclaimed => None,
+        }
+    }
+
     /// The id under which the claim is, or would be, on record.
     #[must_use]
     pub fn operation(&self) -> OperationId {
@@ -160,6 +178,8 @@ impl Live {
         }
         match &inside.record {
             None => Told::Unclaimed,
+            // Whatever the record's state: nobody is told an end that is known to be wrong.
+            Some(record) if record.progress.contradicted => told_of(record, now),
             // Not on record yet: a crash now would send it again, so nobody may be told that it is over.
             Some(record) if inside.dirty && record.state() == State::Rejected => {
                 Told::NotYet(Error::pending(record.id()))
@@ -176,6 +196,9 @@ impl Live {
 #[must_use]
 pub fn told_of(record: &Record, now: Timestamp) -> Told {
     let id = record.id();
+    if record.progress.contradicted {
+        return Told::Final(Box::new(Err(Error::contradicted(id))));
+    }
     match record.state() {
         State::Completed | State::Rejected => Told::Final(Box::new(Ok(replay(record, now)))),
         State::Parked => Told::Final(Box::new(Err(Error::parked(id)))),

@@ -3,6 +3,7 @@
 use super::super::record::{Record, State};
 use super::Book;
 use super::live::{Inside, Live};
+use super::recent::{Recent, keeps};
 use crate::context::{OperationId, OperationKey, Tenant};
 use crate::error::Error;
 use crate::payload::Payload;
@@ -17,6 +18,16 @@ pub(crate) type KeyOf = (Arc<str>, Tenant, OperationKey);
 pub(super) struct Pages {
     pub(super) by_id: HashMap<OperationId, Arc<Live>>,
     pub(super) by_key: HashMap<KeyOf, Arc<Live>>,
+    pub(super) recent: Recent,
+}
+
+/// What a repeat of a key finds without a look into the journal.
+#[derive(Debug)]
+pub(crate) enum Joined {
+    /// Somebody works on it or waits for it: one more waits now.
+    Running(Arc<Live>),
+    /// It is completed, and nobody works on it.
+    Settled(Arc<Live>),
 }
 
 /// Whether a caller starts the work on an operation or joins it.
@@ -37,6 +48,16 @@ impl Book {
             .pages
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The operation under a key, if it is known here.
+    pub(crate) fn join(&self, key: &KeyOf) -> Option<Joined> {
+        let pages = self.pages();
+        if let Some(live) = pages.by_key.get(key) {
+            live.lock().waiting += 1;
+            return Some(Joined::Running(Arc::clone(live)));
+        }
+        pages.recent.get(key).map(Joined::Settled)
     }
 
     /// The live operation under a key, entered by one more caller.
@@ -146,7 +167,11 @@ impl Book {
             return;
         }
         let id = inside.record.as_ref().map_or(live.id, Record::id);
+        let weight = keeps(&inside);
         drop(inside);
+        if let Some(weight) = weight {
+            pages.recent.keep(live, weight);
+        }
         if pages
             .by_id
             .get(&id)

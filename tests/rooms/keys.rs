@@ -1,0 +1,597 @@
+//! Facts about keys: made of the request, too old, used for something that looks the same, and what is told of them.
+
+use super::faulty::{Call, Fault, FaultyJournal};
+use super::house::{
+    Does, House, KEYED, Plan, clock, kind, millis, on_record, pay, pay_within, seconds, state,
+    upstream,
+};
+use super::probe::{Counts, Probe};
+use http::{Request, Response};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tower::{Layer, Service, ServiceExt};
+use tower_sturdy::clock::Timestamp;
+use tower_sturdy::context::{Context, OperationId, OperationKey, Tenant};
+use tower_sturdy::error::{Error, Kind};
+use tower_sturdy::idempotency::{Derived, KeyHeader, Writes};
+use tower_sturdy::journal::{
+    BoxFuture, Capability, Claim, Durability, Filter, Journal, JournalError, Lookup, MemoryJournal,
+    Record, State, Status,
+};
+use tower_sturdy::outcome::Outcome;
+use tower_sturdy::payload::{Payload, ServedFrom};
+use tower_sturdy::reconcile::NoHooks;
+
+const WINDOW: Duration = Duration::from_secs(600);
+
+/// Writes that need no key.
+#[derive(Debug)]
+struct Keyless(KeyHeader);
+
+impl Writes for Keyless {
+    fn capability(&self, request: &Request<Payload>) -> Capability {
+        self.0.capability(request)
+    }
+
+    fn plant(&self, request: &mut Request<Payload>, key: &str) -> Result<(), Error> {
+        self.0.plant(request, key)
+    }
+
+    fn derived(&self, _: &Request<Payload>) -> Option<Derived> {
+        Some(Derived { window: WINDOW })
+    }
+}
+
+fn keyless(body: &'static str, marker: Context) -> Request<Payload> {
+    let mut request = Request::post("http://upstream/pay").body(Payload::from(body));
+    request.as_mut().unwrap().extensions_mut().insert(marker);
+    request.unwrap()
+}
+
+/// A house whose writes need no key.
+struct Open {
+    house: House,
+    counts: Arc<Counts>,
+}
+
+impl Open {
+    fn new(journal: &FaultyJournal, plan: &Plan, does: impl IntoIterator<Item = Does>) -> Self {
+        let (probe, counts) = upstream(does);
+        let house = plan.build(journal, probe, Arc::new(NoHooks));
+        Self { house, counts }
+    }
+
+    async fn ask(&self, request: Request<Payload>) -> Result<Response<Payload>, Error> {
+        let writes = Keyless(KeyHeader::new());
+        let layer = self.house.layer.clone().with_writes(Arc::new(writes));
+        layer.layer(self.house.inner.clone()).oneshot(request).await
+    }
+
+    async fn pay(&self) -> Result<Response<Payload>, Error> {
+        self.ask(keyless("{}", Context::new())).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_write_without_a_key_is_a_possible_duplicate_until_the_window_is_over() {
+    let journal = FaultyJournal::new();
+    let open = Open::new(&journal, &Plan::new(KEYED), []);
+    for round in 1..=5 {
+        let paid = open.pay().await.unwrap();
+        assert_eq!(paid.body().served_from(), ServedFrom::Upstream);
+        tokio::time::sleep(WINDOW - seconds(1)).await;
+        let again = open.pay().await.unwrap_err();
+        assert_eq!(again.kind(), Kind::PossibleDuplicate);
+        assert_eq!(again.operation(), paid.body().operation());
+        assert_eq!(again.outcome(), Outcome::Unsent);
+        // To be told so does not make the window longer.
+        tokio::time::sleep(seconds(1)).await;
+        assert_eq!(open.counts.calls(), round);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_at_once_are_one_operation_and_a_possible_duplicate() {
+    for does in [Does::Answers(200), Does::Slowly(200, millis(100))] {
+        let journal = FaultyJournal::new();
+        let mut plan = Plan::new(KEYED);
+        let one = Open::new(&journal, &plan, [does]);
+        plan.seed = 2;
+        let other = Open::new(&journal, &plan, [does]);
+        // Within one process, and of two on one journal.
+        let (a, b, c) = tokio::join!(one.pay(), one.pay(), other.pay());
+        let told: Vec<_> = [a, b, c]
+            .into_iter()
+            .map(|told| told.map_err(|e| e.kind()))
+            .collect();
+        let paid = told.iter().filter(|told| told.is_ok()).count();
+        assert_eq!(paid, 1, "{does:?} {told:?}");
+        for told in told {
+            assert!(
+                told.is_ok() || told.as_ref().unwrap_err() == &Kind::PossibleDuplicate,
+                "{told:?}"
+            );
+        }
+        assert_eq!(one.counts.calls() + other.counts.calls(), 1, "{does:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_that_is_meant_is_another_operation_and_the_next_one_is_told_of_that() {
+    let journal = FaultyJournal::new();
+    let open = Open::new(&journal, &Plan::new(KEYED), []);
+    let first = open.pay().await.unwrap();
+    let meant = || keyless("{}", Context::new().with_duplicate_allowed());
+    let mut last = first.body().operation();
+    for _ in 0..4 {
+        let second = open.ask(meant()).await.unwrap();
+        assert_ne!(second.body().operation(), last);
+        last = second.body().operation();
+        assert_eq!(open.pay().await.unwrap_err().operation(), last);
+    }
+    assert_eq!((open.counts.calls(), journal.inner.len()), (5, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn spelling_does_not_make_another_write_but_tenant_and_amount_do() {
+    let journal = FaultyJournal::new();
+    let open = Open::new(&journal, &Plan::new(KEYED), []);
+    let tenant = |name| Context::new().with_tenant(Tenant::new(name).unwrap());
+    open.ask(keyless("{\"a\":1,\"b\":2}", tenant("x")))
+        .await
+        .unwrap();
+    let spelled = open.ask(keyless("{ \"b\":2, \"a\":1 }", tenant("x"))).await;
+    assert_eq!(kind(spelled), Kind::PossibleDuplicate);
+    open.ask(keyless("{\"a\":1,\"b\":2}", tenant("y")))
+        .await
+        .unwrap();
+    open.ask(keyless("{\"a\":1,\"b\":3}", tenant("x")))
+        .await
+        .unwrap();
+    assert_eq!(open.counts.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_keeps_the_window_and_doubt_keeps_it_for_ever() {
+    let journal = FaultyJournal::new();
+    let mut plan = Plan::new(KEYED);
+    let before = Open::new(&journal, &plan, [Does::Resets]);
+    let doubt = before.pay().await.unwrap_err();
+    assert_eq!(doubt.kind(), Kind::OutcomeUnknown);
+    before.house.book.kill();
+    plan.seed = 2;
+    let after = Open::new(&journal, &plan, []);
+    tokio::time::sleep(WINDOW * 100).await;
+    let again = after.pay().await.unwrap_err();
+    assert_eq!(
+        (again.kind(), again.operation()),
+        (Kind::PossibleDuplicate, doubt.operation())
+    );
+    assert_eq!(before.counts.calls() + after.counts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_without_a_key_that_did_nothing_starts_again_as_the_same_operation() {
+    let journal = FaultyJournal::new();
+    let open = Open::new(&journal, &Plan::new(KEYED), [Does::Answers(429)]);
+    let refused = open.pay().await.unwrap();
+    assert_eq!(refused.status(), 429);
+    let paid = open.pay().await.unwrap();
+    assert_eq!(paid.status(), 200);
+    assert_eq!((open.counts.calls(), journal.inner.len()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_looked_up_is_not_sent_without_a_key() {
+    let journal = FaultyJournal::new();
+    let open = Open::new(&journal, &Plan::new(KEYED), []);
+    journal.next(Call::Get, [Fault::Fails]);
+    let refused = open.pay().await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::JournalUnavailable);
+    assert!(refused.to_string().contains("planned"), "{refused}");
+    assert_eq!(open.counts.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_cannot_give_a_key_that_is_made_here() {
+    let journal = FaultyJournal::new();
+    let open = Open::new(&journal, &Plan::new(KEYED), []);
+    open.pay().await.unwrap();
+    let records = journal.inner.list(&Filter::default()).await.unwrap();
+    let key = records[0].asked.key.as_str().to_owned();
+    assert!(records[0].asked.key.is_derived(), "{key}");
+    assert_eq!(kind(open.ask(pay(&key)).await), Kind::Invalid);
+}
+
+/// A journal that keeps what it is asked to claim, and has forgotten what was made before a time.
+#[derive(Clone, Debug)]
+struct Forgetful {
+    inner: MemoryJournal,
+    forgot: Timestamp,
+    asked: Arc<Mutex<Vec<Option<Timestamp>>>>,
+}
+
+impl Journal for Forgetful {
+    fn durability(&self) -> Durability {
+        Durability::CrashDurable
+    }
+
+    fn claim<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Claim, JournalError>> {
+        let issued = record.asked.issued;
+        self.asked.lock().unwrap().push(issued);
+        if issued.is_none_or(|issued| issued <= self.forgot) {
+            return Box::pin(std::future::ready(Ok(Claim::Expired)));
+        }
+        self.inner.claim(record)
+    }
+
+    fn step<'a>(&'a self, next: &'a Record) -> BoxFuture<'a, Result<(), JournalError>> {
+        self.inner.step(next)
+    }
+
+    fn get<'a>(&'a self, which: Lookup<'a>) -> BoxFuture<'a, Result<Option<Record>, JournalError>> {
+        self.inner.get(which)
+    }
+
+    fn list<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<Record>, JournalError>> {
+        self.inner.list(filter)
+    }
+}
+
+fn uuid_7(at: Timestamp) -> String {
+    let millis = format!("{:012x}", at.as_millis());
+    format!("{}-{}-7abc-8def-0123456789ab", &millis[..8], &millis[8..])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_refused_as_expired_unless_it_says_that_it_is_young_enough() {
+    let forgot = Timestamp::from_millis(900_000_000);
+    let after = Timestamp::from_millis(950_000_000);
+    let far = Timestamp::from_millis(1_000_000_000 + 301_000);
+    let near = Timestamp::from_millis(1_000_000_000 + 299_000);
+    let said = |at| Context::new().with_key_issued(at);
+    let cases = [
+        ("bill-1".to_owned(), Context::new(), false),
+        ("bill-2".to_owned(), said(forgot), false),
+        ("bill-3".to_owned(), said(after), true),
+        (uuid_7(forgot), Context::new(), false),
+        (uuid_7(after), Context::new(), true),
+        // What the caller says of it goes before what can be read in it.
+        (uuid_7(near), said(forgot), false),
+        (uuid_7(forgot), said(after), true),
+        // From ahead of our clock: no further than clocks may be apart.
+        (uuid_7(near), Context::new(), true),
+        (uuid_7(far), Context::new(), false),
+        ("bill-4".to_owned(), said(far), false),
+    ];
+    let (probe, counts) = Probe::new(|_| async { Ok(Response::new(Payload::from("paid"))) });
+    let journal = Forgetful {
+        inner: MemoryJournal::new(),
+        forgot,
+        asked: Arc::default(),
+    };
+    let config = tower_sturdy::journal::BookConfig::default();
+    let book = super::house::book_with(Arc::new(journal.clone()), clock(), config, 1);
+    let layer = tower_sturdy::idempotency::IdempotencyLayer::new(Default::default(), book);
+    let service = layer.unwrap().layer(probe);
+    let mut taken = 0;
+    for (key, marker, young) in cases {
+        let mut request = pay(&key);
+        request.extensions_mut().insert(marker);
+        match service.clone().oneshot(request).await {
+            Ok(_) => assert!(young, "{key}"),
+            Err(error) => assert_eq!((error.kind(), young), (Kind::KeyExpired, false), "{key}"),
+        }
+        taken += usize::from(young);
+        assert_eq!(counts.calls(), taken, "{key}");
+    }
+}
+
+fn pay_as(body: &'static str, key: &str) -> Request<Payload> {
+    let request = Request::post("http://upstream/pay").header("idempotency-key", key);
+    request.body(Payload::from(body)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn spelling_and_member_order_are_the_same_request_and_amounts_are_not() {
+    let journal = FaultyJournal::new();
+    let mut plan = Plan::new(KEYED);
+    let slow = Does::Slowly(200, millis(100));
+    let (probe, counts) = upstream([slow]);
+    let house = plan.build(&journal, probe, Arc::new(NoHooks));
+    plan.seed = 2;
+    let (probe, others) = upstream([]);
+    let restarted = plan.build(&journal, probe, Arc::new(NoHooks));
+    let first = "{\"amount\":1.0,\"to\":\"x\"}";
+    let running = tokio::spawn(house.service.clone().oneshot(pay_as(first, "a")));
+    tokio::time::sleep(millis(1)).await;
+    let ask = async |house: &House| {
+        for same in [first, "{ \"to\":\"x\",\n\"amount\": 1.0 }"] {
+            let answer = house
+                .service
+                .clone()
+                .oneshot(pay_as(same, "a"))
+                .await
+                .unwrap();
+            assert_eq!(answer.body().bytes(), "paid", "{same}");
+        }
+        for other in [
+            "{\"amount\":1.00,\"to\":\"x\"}",
+            "{\"amount\":1.0}",
+            "",
+            "{\"amount\":1.0,\"to\":\"x\"}x",
+        ] {
+            let refused = house.service.clone().oneshot(pay_as(other, "a")).await;
+            assert_eq!(kind(refused), Kind::KeyReused, "{other}");
+        }
+        let twice = "{\"amount\":1.0,\"to\":\"x\",\"amount\":2}";
+        let refused = house.service.clone().oneshot(pay_as(twice, "a")).await;
+        assert_eq!(kind(refused), Kind::Invalid);
+        let elsewhere = Request::post("http://upstream/refund").header("idempotency-key", "a");
+        let elsewhere = elsewhere.body(Payload::from(first)).unwrap();
+        assert_eq!(
+            kind(house.service.clone().oneshot(elsewhere).await),
+            Kind::KeyReused
+        );
+    };
+    // While it runs, from memory, and from the journal.
+    ask(&house).await;
+    running.await.unwrap().unwrap();
+    ask(&house).await;
+    ask(&restarted).await;
+    assert_eq!((counts.calls(), others.calls()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_the_first_scheme_is_still_told_apart() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let first = "{\"amount\":1}";
+    house
+        .service
+        .clone()
+        .oneshot(pay_as(first, "a"))
+        .await
+        .unwrap();
+    let record = on_record(&journal.inner, "a").await.unwrap();
+    let mut asked = (*record.asked).clone();
+    let request = Request::post("http://upstream/pay")
+        .body(Payload::from(first))
+        .unwrap();
+    asked.fingerprint = tower_sturdy::idempotency::fingerprint::of(&request, |_| false).unwrap();
+    // As an older release, which planted otherwise, would have left it.
+    asked.request.body = "{\"amount\":1,\"mark\":7}".into();
+    let older = FaultyJournal::new();
+    let record = Record {
+        asked: Arc::new(asked),
+        ..record
+    };
+    assert_eq!(older.inner.claim(&record).await.unwrap(), Claim::Claimed);
+    let mut plan = Plan::new(KEYED);
+    plan.seed = 2;
+    let (probe, others) = upstream([]);
+    let house = plan.build(&older, probe, Arc::new(NoHooks));
+    for same in [first, "{ \"amount\": 1 }"] {
+        house
+            .service
+            .clone()
+            .oneshot(pay_as(same, "a"))
+            .await
+            .unwrap();
+    }
+    let other = house
+        .service
+        .clone()
+        .oneshot(pay_as("{\"amount\":2}", "a"))
+        .await;
+    assert_eq!(kind(other), Kind::KeyReused);
+    assert_eq!((counts.calls(), others.calls()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_needs_no_journal_while_it_is_fresh_and_no_memory_after_a_restart() {
+    let journal = FaultyJournal::new();
+    let mut plan = Plan::new(KEYED);
+    let (probe, counts) = upstream([]);
+    let house = plan.build(&journal, probe, Arc::new(NoHooks));
+    let paid = house.service.clone().oneshot(pay("a")).await.unwrap();
+    tokio::time::sleep(seconds(7)).await;
+    journal.down(true);
+    let again = house.service.clone().oneshot(pay("a")).await.unwrap();
+    assert_eq!(
+        again.body().served_from(),
+        ServedFrom::Replay { age: seconds(7) }
+    );
+    assert_eq!(again.body().bytes(), paid.body().bytes());
+    assert_eq!(again.body().operation(), paid.body().operation());
+    journal.down(false);
+    plan.seed = 2;
+    let (probe, others) = upstream([]);
+    let restarted = plan.build(&journal, probe, Arc::new(NoHooks));
+    let again = restarted.service.clone().oneshot(pay("a")).await.unwrap();
+    assert_eq!(
+        again.body().served_from(),
+        ServedFrom::Replay { age: seconds(7) }
+    );
+    assert_eq!(
+        (counts.calls(), others.calls(), house.book.live()),
+        (1, 0, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_asked_of_the_journal_each_time_for_proof_may_contradict_it() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Answers(400)]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let ask = || house.service.clone().oneshot(pay("a"));
+    assert_eq!(ask().await.unwrap().status(), 400);
+    assert_eq!(ask().await.unwrap().status(), 400);
+    let mut record = on_record(&journal.inner, "a").await.unwrap();
+    assert_eq!(record.state(), State::Rejected);
+    // Another process saw proof of the effect.
+    record.progress.contradicted = true;
+    record.progress.version += 1;
+    journal.inner.step(&record).await.unwrap();
+    let told = ask().await.unwrap_err();
+    assert_eq!(
+        (told.kind(), told.operation()),
+        (Kind::Contradicted, Some(record.id()))
+    );
+    assert_eq!(told.outcome(), Outcome::Unknown);
+    let status = house
+        .book
+        .status("default", &Tenant::default(), record.id())
+        .await;
+    assert!(matches!(status.unwrap(), Some(Status::Contradicted(_))));
+    assert_eq!(counts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_contradicted_while_it_is_waited_for_is_told_as_that() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Slowly(400, seconds(10))]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let call = tokio::spawn(house.service.clone().oneshot(pay_within("a", seconds(60))));
+    tokio::time::sleep(seconds(1)).await;
+    let mut record = on_record(&journal.inner, "a").await.unwrap();
+    let now = house.book.now().at;
+    record
+        .step(State::Rejected, now, "not applied", "a person")
+        .unwrap();
+    record.progress.contradicted = true;
+    record.progress.version += 1;
+    journal.inner.step(&record).await.unwrap();
+    assert_eq!(kind(call.await.unwrap()), Kind::Contradicted);
+    assert_eq!(counts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_words_of_the_journal_reach_the_caller() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([Does::Answers(429)]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    journal.next(Call::Claim, [Fault::Fails]);
+    let refused = house.service.clone().oneshot(pay("a")).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("the journal failed: planned"),
+        "{refused}"
+    );
+    // Nor is a key that may start again told as if somebody else were at it.
+    house.service.clone().oneshot(pay("a")).await.unwrap();
+    assert_eq!(state(&journal.inner, "a").await, State::Ready);
+    journal.next(Call::Step, [Fault::Fails]);
+    let refused = house.service.clone().oneshot(pay("a")).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::JournalUnavailable);
+    assert!(refused.to_string().contains("planned"), "{refused}");
+    assert_eq!(counts.calls(), 1);
+}
+
+async fn word(house: &House, id: OperationId) -> String {
+    let status = house.book.status("default", &Tenant::default(), id).await;
+    status
+        .unwrap()
+        .map_or("none", |status| status.as_str())
+        .to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_of_an_operation_is_what_a_repeat_would_be_told_and_belongs_to_its_tenant() {
+    for (does, before, after) in [
+        (Does::Slowly(200, seconds(2)), "pending", "completed"),
+        (Does::Slowly(400, seconds(2)), "pending", "rejected"),
+        (Does::Resets, "unknown", "unknown"),
+        (Does::Answers(429), "nothing_happened", "nothing_happened"),
+    ] {
+        let journal = FaultyJournal::new();
+        let (probe, counts) = upstream([does]);
+        let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+        let told = house.service.clone().oneshot(pay("a")).await;
+        let id = told.map_or_else(
+            |error| error.operation(),
+            |answer| answer.body().operation(),
+        );
+        let id = match id {
+            Some(id) => id,
+            None => on_record(&journal.inner, "a").await.unwrap().id(),
+        };
+        assert_eq!(word(&house, id).await, before, "{does:?}");
+        tokio::time::sleep(seconds(3)).await;
+        assert_eq!(word(&house, id).await, after, "{does:?}");
+        let key = OperationKey::new("a").unwrap();
+        let (own, other) = (Tenant::default(), Tenant::new("other").unwrap());
+        let by_key = house.book.status_of_key("default", &own, &key).await;
+        assert_eq!(by_key.unwrap().unwrap().as_str(), after, "{does:?}");
+        for (namespace, tenant) in [("default", &other), ("elsewhere", &own)] {
+            let hidden = house.book.status(namespace, tenant, id).await.unwrap();
+            assert!(hidden.is_none(), "{namespace} {tenant}");
+            let hidden = house
+                .book
+                .status_of_key(namespace, tenant, &key)
+                .await
+                .unwrap();
+            assert!(hidden.is_none(), "{namespace} {tenant}");
+        }
+        assert_eq!(counts.calls(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_an_operation_may_wait_for_its_end() {
+    let journal = FaultyJournal::new();
+    let (probe, _) = upstream([Does::Slowly(200, seconds(2))]);
+    let mut plan = Plan::new(KEYED);
+    let house = plan.build(&journal, probe, Arc::new(NoHooks));
+    plan.seed = 2;
+    let (probe, _) = upstream([]);
+    let beside = plan.build(&journal, probe, Arc::new(NoHooks));
+    let id = house.service.clone().oneshot(pay("a")).await.unwrap_err();
+    let id = id.operation().unwrap();
+    let tenant = Tenant::default();
+    let within = async |house: &House, patience| {
+        let started = tower_sturdy::clock::Clock::system().now();
+        let status = house
+            .book
+            .status_within("default", &tenant, id, patience)
+            .await;
+        (status.unwrap().unwrap().as_str(), started.elapsed())
+    };
+    assert_eq!(within(&house, millis(500)).await, ("pending", millis(500)));
+    // In the process that works on it at once; in another one, as soon as it looks again.
+    let (here, there) = tokio::join!(within(&house, seconds(60)), within(&beside, seconds(60)));
+    assert_eq!(here, ("completed", millis(1_200)));
+    assert!(
+        there.0 == "completed" && there.1 < millis(1_500),
+        "{there:?}"
+    );
+    assert_eq!(within(&house, seconds(60)).await, ("completed", millis(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_so_many_recent_answers_are_kept_and_the_rest_is_on_record() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    for key in 0..1_030 {
+        let mut service = house.service.clone();
+        service
+            .ready()
+            .await
+            .unwrap()
+            .call(pay(&format!("k{key}")))
+            .await
+            .unwrap();
+    }
+    journal.down(true);
+    let old = house.service.clone().oneshot(pay("k0")).await;
+    assert_eq!(kind(old), Kind::InFlight);
+    house.service.clone().oneshot(pay("k1029")).await.unwrap();
+    journal.down(false);
+    let old = house.service.clone().oneshot(pay("k0")).await.unwrap();
+    assert!(matches!(
+        old.body().served_from(),
+        ServedFrom::Replay { .. }
+    ));
+    assert_eq!(counts.calls(), 1_030);
+}
