@@ -265,8 +265,10 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
             // Told before it is recorded: should a crash forget it, settling finds the same proof again.
             if outcome_of(&result) == Outcome::Applied {
                 live.end(with_operation(result, &record));
+            } else {
+                // It knows better than whatever stands between.
+                live.leave_to_the_record();
             }
-            // Else the record is told: it knows better than whatever stands between.
             book.flush(live).await;
         }
         State::Rejected => {
@@ -276,7 +278,7 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
             } else if stands_rejected(live) && outcome_of(&result) == Outcome::Rejected {
                 live.end(with_operation(result, &record));
             }
-            // Else the record is told, also where another process has taken it over.
+            // Else the record is told once this task has ended, also where another process has taken it over.
         }
         State::Claimed | State::Sending => {
             if record.outcome() >= Outcome::Unknown {
@@ -304,6 +306,7 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
         }
         // Another process took it over: it is told what was seen here, and whoever waits sees its record.
         State::Unknown | State::Ready | State::Parked => {
+            live.leave_to_the_record();
             book.flush(live).await;
         }
     }

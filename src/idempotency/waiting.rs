@@ -86,10 +86,13 @@ impl Waiting {
                 return self.answered(Err(error));
             }
             match live.told(self.shared.book.now().at) {
-                Told::Final(result) => return self.answered(*result),
+                Told::Final(result) if !live.is_answering() => return self.answered(*result),
                 // Nothing can be promised before the claim is durable; the journal's own limits bound this wait.
                 Told::Unclaimed => changed.await,
-                Told::NotYet(_) => {
+                Told::Final(_) | Told::NotYet(_) => {
+                    if !live.is_answering() {
+                        self.until = self.shared.joined_until(self.until);
+                    }
                     if clock.timeout_at(self.until, changed).await.is_none() {
                         return self.out_of_patience();
                     }
@@ -104,10 +107,7 @@ impl Waiting {
         let same = match &mut self.mine {
             Mine::Same(id) => *id == recorded.id,
             Mine::Made { asked, .. } if Arc::ptr_eq(asked, recorded) => true,
-            Mine::Made { asked, original } => {
-                self.until = self.shared.joined_until(self.until);
-                is_same_as_made(recorded, original, asked, writes)?
-            }
+            Mine::Made { asked, original } => is_same_as_made(recorded, original, asked, writes)?,
             Mine::Joined(request) => {
                 let request = std::mem::replace(&mut **request, Request::new(Payload::empty()));
                 is_same(recorded, request, writes)?

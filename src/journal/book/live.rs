@@ -34,6 +34,8 @@ pub(super) struct Inside {
     pub(super) released: Option<Option<Timestamp>>,
     /// A task or the worker works on it.
     pub(super) driven: bool,
+    /// The task of a caller works on it, and will say how it ended: in more words than the record's.
+    pub(super) answering: bool,
     /// Somebody left, or was told to wait: the operation must be brought to an end without its callers.
     pub(super) told: bool,
     /// Callers that wait.
@@ -92,6 +94,7 @@ impl Live {
                 changes: 0,
                 released: None,
                 driven: true,
+                answering: false,
                 told: false,
                 waiting: 0,
                 ended: None,
@@ -142,7 +145,10 @@ impl Live {
 
     /// Gives every waiting caller this result.
     pub fn end(&self, result: Result<Response<Payload>, Error>) {
-        self.lock().ended = Some(result);
+        let mut inside = self.lock();
+        inside.ended = Some(result);
+        inside.answering = false;
+        drop(inside);
         self.changed.notify_waiters();
     }
 
@@ -155,14 +161,27 @@ impl Live {
             return false;
         }
         inside.ended = Some(result);
+        inside.answering = false;
         drop(inside);
         self.changed.notify_waiters();
         true
     }
 
+    /// Whether the task of a caller works on it, and will say how it ended.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.lock().answering
+    }
+
+    /// The task of a caller has nothing to say beyond the record.
+    pub(crate) fn leave_to_the_record(&self) {
+        self.lock().answering = false;
+        self.changed.notify_waiters();
+    }
+
     /// Nobody works on it any more. Whoever waits for a claim that was never answered must ask again.
     pub(super) fn abandoned(inside: &mut Inside, id: OperationId) {
         inside.driven = false;
+        inside.answering = false;
         if inside.record.is_none() && inside.ended.is_none() {
             let wait = std::time::Duration::from_secs(1);
             inside.ended = Some(Err(Error::in_flight(id, wait)));

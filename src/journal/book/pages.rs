@@ -71,7 +71,10 @@ impl Book {
             return Entered::Full;
         }
         let live = Arc::new(Live::new(id, key.clone(), None));
-        live.lock().waiting = 1;
+        let mut inside = live.lock();
+        inside.waiting = 1;
+        inside.answering = true;
+        drop(inside);
         pages.by_key.insert(key, Arc::clone(&live));
         pages.by_id.insert(id, Arc::clone(&live));
         Entered::Drive(live)
