@@ -5,7 +5,7 @@ use super::layer::Shared;
 use super::same::is_same_as_made;
 use super::wish::Made;
 use crate::classify::Route;
-use crate::context::Priority;
+use crate::context::{OperationId, Priority};
 use crate::error::{BoxError, Error, TimedOut};
 use crate::journal::{Capability, Claim, JournalError, Live, Record, State, StoredAnswer, Told};
 use crate::outcome::{Outcome, Verdict};
@@ -36,40 +36,32 @@ impl Drop for Driving {
     }
 }
 
-pub(super) async fn drive<S>(job: Job<S>)
+/// In a box: what a task holds twice while it is built is copied each time it moves.
+pub(super) async fn drive<S>(job: Box<Job<S>>)
 where
     S: Service<Request<Payload>, Response = Response<Payload>> + Clone + Send + 'static,
     S::Error: Into<BoxError> + Send,
     S::Future: Send,
 {
-    let Job {
-        inner,
-        made,
-        priority,
-        shared,
-        live,
-    } = job;
-    let Made {
-        record,
-        original,
-        headers,
-    } = made;
+    let (shared, live) = (Arc::clone(&job.shared), Arc::clone(&job.live));
     let driving = Driving {
         shared: Arc::clone(&shared),
         live: Arc::clone(&live),
     };
     let book = &shared.book;
-    let record = match book.claim(&record).await {
-        Ok(Claim::Claimed) => record,
+    let record = match book.claim(&job.made.record).await {
+        Ok(Claim::Claimed) => None,
         Ok(Claim::Existing(found)) => {
-            let same = is_same_as_made(&found.asked, &original, &record.asked, &*shared.writes);
+            let (ours, original) = (&job.made.record.asked, &job.made.original);
+            let derived = ours.key.is_derived();
+            let same = is_same_as_made(&found.asked, original, ours, &*shared.writes);
             match existing(&found, same.unwrap_or(false), book.now().at) {
                 Existing::Start => match start_again(&shared, &live, *found).await {
-                    Some(record) => record,
+                    Some(record) => Some(record),
                     None => return,
                 },
                 // Not joined and not replayed: somebody may mean another.
-                _ if record.asked.key.is_derived() => {
+                _ if derived => {
                     return live.end(Err(Error::possible_duplicate(found.id())));
                 }
                 // Every waiting caller compares what it asked with the record.
@@ -91,8 +83,24 @@ where
         Ok(Claim::Expired) => return live.end(Err(Error::KeyExpired)),
         Err(error) => return live.end(Err(error)),
     };
-    book.opened(&live, record.clone());
-    let request = record.request(headers, priority);
+    let Job {
+        inner,
+        made,
+        priority,
+        ..
+    } = *job;
+    let request = match record {
+        Some(record) => {
+            let request = record.request(made.headers, priority);
+            book.opened(&live, record);
+            request
+        }
+        None => {
+            let request = made.record.request(made.headers, priority);
+            book.opened(&live, made.record);
+            request
+        }
+    };
     let result = send(inner, request, &shared, &live).await;
     finish(result, &shared, &live).await;
 }
@@ -116,9 +124,14 @@ async fn start_again(shared: &Shared, live: &Arc<Live>, found: Record) -> Option
             live.end(Err(Error::in_flight(id, Duration::from_secs(1))));
             None
         }
-        // Nothing was sent from here. A step that was made though it seemed to fail is settled like that of a dead owner.
-        Err(error) => {
-            live.end(Err(Error::journal_unavailable(error)));
+        // The step may have been made though it seemed to fail; then it is settled like that of a dead owner, and sent
+        // again. So nobody is told that nothing was sent: who asks again under the same key learns which.
+        Err(JournalError::Unavailable(_)) => {
+            live.end(Err(Error::in_flight(id, Duration::from_secs(1))));
+            None
+        }
+        Err(refused @ (JournalError::Quarantined(_) | JournalError::Missing(_))) => {
+            live.end(Err(Error::journal_unavailable(refused)));
             None
         }
     }
@@ -186,8 +199,8 @@ where
 
 /// How many attempts are on record.
 fn sends(live: &Live) -> usize {
-    live.record()
-        .map_or(0, |record| record.progress.attempts.len())
+    live.peek(|record| record.progress.attempts.len())
+        .unwrap_or(0)
 }
 
 /// Puts the end of an attempt of this room on record.
@@ -214,16 +227,14 @@ fn judge<E: Into<BoxError>>(
     result: Result<Response<Payload>, E>,
 ) -> (Result<Response<Payload>, Error>, Verdict) {
     match result {
-        Ok(answer) => {
+        Ok(mut answer) => {
             let verdict = answer.body().verdict().unwrap_or_else(|| {
                 shared
                     .classify
                     .answer(route, &answer, shared.book.clock().wall().into())
             });
-            (
-                Ok(answer.map(|payload| payload.with_verdict(verdict))),
-                verdict,
-            )
+            answer.body_mut().set_verdict(verdict);
+            (Ok(answer), verdict)
         }
         Err(error) => {
             let error: BoxError = error.into();
@@ -258,13 +269,16 @@ fn kept(answer: &Response<Payload>, names: &[HeaderName]) -> Vec<(String, String
 /// Leaves the record so that nobody who was told to wait waits in vain, and nobody is told what a crash could undo.
 async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live: &Live) {
     let book = &shared.book;
-    let Some(record) = live.record() else { return };
-    let doubt = || Err(Error::outcome_unknown(record.id()));
-    match record.state() {
+    let seen = live.peek(|record| (record.id(), record.state(), record.outcome()));
+    let Some((id, state, outcome)) = seen else {
+        return;
+    };
+    let doubt = || Err(Error::outcome_unknown(id));
+    match state {
         State::Completed => {
             // Told before it is recorded: should a crash forget it, settling finds the same proof again.
             if outcome_of(&result) == Outcome::Applied {
-                live.end(with_operation(result, &record));
+                live.end(with_operation(result, id));
             } else {
                 // It knows better than whatever stands between.
                 live.leave_to_the_record();
@@ -276,12 +290,12 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
             if !book.flush(live).await {
                 live.end(doubt());
             } else if stands_rejected(live) && outcome_of(&result) == Outcome::Rejected {
-                live.end(with_operation(result, &record));
+                live.end(with_operation(result, id));
             }
             // Else the record is told once this task has ended, also where another process has taken it over.
         }
         State::Claimed | State::Sending => {
-            if record.outcome() >= Outcome::Unknown {
+            if outcome >= Outcome::Unknown {
                 // Whoever waits goes on waiting, now for the worker.
                 Box::pin(book.release(live, |_| None)).await;
                 return;
@@ -323,7 +337,7 @@ fn outcome_of(result: &Result<Response<Payload>, Error>) -> Outcome {
 }
 
 fn state_of(live: &Live) -> Option<State> {
-    live.record().map(|record| record.state())
+    live.peek(Record::state)
 }
 
 /// Whether the refusal stands: nothing has shown meanwhile that there was an effect.
@@ -334,7 +348,10 @@ fn stands_rejected(live: &Live) -> bool {
 
 fn with_operation(
     result: Result<Response<Payload>, Error>,
-    record: &Record,
+    id: OperationId,
 ) -> Result<Response<Payload>, Error> {
-    result.map(|answer| answer.map(|payload| payload.with_operation(record.id())))
+    result.map(|mut answer| {
+        answer.body_mut().set_operation(id);
+        answer
+    })
 }

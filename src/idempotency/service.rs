@@ -204,13 +204,13 @@ where
         if !joined {
             // The readied service goes along with the operation; its place is taken by a clone.
             let clone = self.inner.clone();
-            let job = Job {
+            let job = Box::new(Job {
                 inner: std::mem::replace(&mut self.inner, clone),
                 made,
                 priority,
                 shared: Arc::clone(&self.shared),
                 live: Arc::clone(&live),
-            };
+            });
             if !book.spawn(drive(job)) {
                 live.end(Err(Error::journal_unavailable(
                     "this process is shutting down",

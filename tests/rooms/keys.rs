@@ -209,6 +209,16 @@ struct Forgetful {
     inner: MemoryJournal,
     forgot: Timestamp,
     asked: Arc<Mutex<Vec<Option<Timestamp>>>>,
+    quarantine: Arc<Mutex<bool>>,
+}
+
+impl Forgetful {
+    fn refuses(&self) -> Result<(), JournalError> {
+        if *self.quarantine.lock().unwrap() {
+            return Err(JournalError::Quarantined("restored: adopt it".into()));
+        }
+        Ok(())
+    }
 }
 
 impl Journal for Forgetful {
@@ -217,6 +227,9 @@ impl Journal for Forgetful {
     }
 
     fn claim<'a>(&'a self, record: &'a Record) -> BoxFuture<'a, Result<Claim, JournalError>> {
+        if let Err(refused) = self.refuses() {
+            return Box::pin(std::future::ready(Err(refused)));
+        }
         let issued = record.asked.issued;
         self.asked.lock().unwrap().push(issued);
         if issued.is_none_or(|issued| issued <= self.forgot) {
@@ -226,6 +239,9 @@ impl Journal for Forgetful {
     }
 
     fn step<'a>(&'a self, next: &'a Record) -> BoxFuture<'a, Result<(), JournalError>> {
+        if let Err(refused) = self.refuses() {
+            return Box::pin(std::future::ready(Err(refused)));
+        }
         self.inner.step(next)
     }
 
@@ -269,6 +285,7 @@ async fn a_key_is_refused_as_expired_unless_it_says_that_it_is_young_enough() {
         inner: MemoryJournal::new(),
         forgot,
         asked: Arc::default(),
+        quarantine: Arc::default(),
     };
     let config = tower_sturdy::journal::BookConfig::default();
     let book = super::house::book_with(Arc::new(journal.clone()), clock(), config, 1);
@@ -478,14 +495,49 @@ async fn the_words_of_the_journal_reach_the_caller() {
         refused.to_string().contains("the journal failed: planned"),
         "{refused}"
     );
-    // Nor is a key that may start again told as if somebody else were at it.
+    // A step that seemed to fail may have been made, and would be taken up by the worker: nobody is told "not sent".
     house.service.clone().oneshot(pay("a")).await.unwrap();
     assert_eq!(state(&journal.inner, "a").await, State::Ready);
-    journal.next(Call::Step, [Fault::Fails]);
+    journal.next(Call::Step, [Fault::AppliesThenFails]);
     let refused = house.service.clone().oneshot(pay("a")).await.unwrap_err();
-    assert_eq!(refused.kind(), Kind::JournalUnavailable);
-    assert!(refused.to_string().contains("planned"), "{refused}");
+    assert_eq!(
+        (refused.kind(), refused.outcome()),
+        (Kind::InFlight, Outcome::Unknown)
+    );
     assert_eq!(counts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_in_quarantine_tells_its_callers_why_at_the_claim_and_at_a_new_start() {
+    let (probe, counts) = upstream([Does::Answers(429)]);
+    let journal = Forgetful {
+        inner: MemoryJournal::new(),
+        forgot: Timestamp::from_millis(0),
+        asked: Arc::default(),
+        quarantine: Arc::default(),
+    };
+    let config = tower_sturdy::journal::BookConfig::default();
+    let book = super::house::book_with(Arc::new(journal.clone()), clock(), config, 1);
+    let layer = tower_sturdy::idempotency::IdempotencyLayer::new(Default::default(), book);
+    let layer = layer.unwrap().with_classify(super::house::classify());
+    let service = layer.layer(probe);
+    let ask = |key: &str| {
+        let mut request = pay(key);
+        let issued = Context::new().with_key_issued(clock().wall());
+        request.extensions_mut().insert(issued);
+        service.clone().oneshot(request)
+    };
+    assert_eq!(ask("a").await.unwrap().status(), 429);
+    assert_eq!(state(&journal.inner, "a").await, State::Ready);
+    *journal.quarantine.lock().unwrap() = true;
+    for key in ["a", "b"] {
+        let refused = ask(key).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::JournalUnavailable, "{key}");
+        assert!(refused.to_string().contains("adopt it"), "{key}: {refused}");
+    }
+    *journal.quarantine.lock().unwrap() = false;
+    assert_eq!(ask("a").await.unwrap().status(), 200);
+    assert_eq!(counts.calls(), 2);
 }
 
 async fn word(house: &House, id: OperationId) -> String {

@@ -29,14 +29,18 @@ impl Book {
         let clock = self.inner.clock;
         let renew_every = self.inner.config.lease / 3;
         loop {
-            let Some(record) = live.record() else {
+            let seen = live.peek(|record| {
+                let keyed = matches!(record.asked.capability, Capability::Keyed { .. });
+                (record.progress.owner, record.progress.lease_until, keyed)
+            });
+            let Some((owner, until, keyed)) = seen else {
                 return std::future::pending().await;
             };
             // Another process has it, so our lease was over on its clock.
-            let ours = record.progress.owner == self.inner.owner;
-            let left = record.progress.lease_until.since(self.now().at);
+            let ours = owner == self.inner.owner;
+            let left = until.since(self.now().at);
             if left.is_zero() || !ours {
-                if matches!(record.asked.capability, Capability::Keyed { .. }) {
+                if keyed {
                     return;
                 }
                 if !ours {
@@ -105,10 +109,13 @@ impl Book {
             if let Some(begun) = self.begin_here(&live, now, bound) {
                 return begun.map_err(|why| self.tell_withheld(&live, why));
             }
-            let begin = |record: &mut Record| self.begin_on(record, now, bound);
+            let begin = |record: &mut Record| {
+                let number = self.begin_on(record, now, bound)?;
+                Ok((number, record.progress.lease_until))
+            };
             match self.try_step(&live, begin).await {
-                Ok((record, number)) if self.still_now(&record, now.at) => return Ok(number),
-                Ok((_, number)) => self.not_let_out(&live, number),
+                Ok((number, lease)) if self.still_now(lease, now.at) => return Ok(number),
+                Ok((number, _)) => self.not_let_out(&live, number),
                 Err(NotMade::Refused(why)) => return Err(self.tell_withheld(&live, why)),
                 Err(NotMade::Journal(JournalError::Conflict(_))) => {}
                 Err(NotMade::Journal(error)) => {
@@ -122,10 +129,10 @@ impl Book {
 
     /// Whether what was decided at `then` still holds after the journal took its time: the lease has not run out, and
     /// the settle window that is on record counts from an attempt that begins now.
-    fn still_now(&self, record: &Record, then: Timestamp) -> bool {
+    fn still_now(&self, lease_until: Timestamp, then: Timestamp) -> bool {
         let margin = self.inner.config.lease_margin;
         let now = self.now().at;
-        now <= then.plus(margin) && now.plus(margin) < record.progress.lease_until
+        now <= then.plus(margin) && now.plus(margin) < lease_until
     }
 
     /// An attempt that is on record does not leave after all.

@@ -113,6 +113,11 @@ impl Live {
         self.changed.notified()
     }
 
+    /// Looks at the record, which is held meanwhile; `None` until the claim is answered.
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Record) -> T) -> Option<T> {
+        self.lock().record.as_ref().map(look)
+    }
+
     /// The record as this process knows it; `None` until the claim is answered.
     #[must_use]
     pub fn record(&self) -> Option<Record> {
@@ -122,11 +127,7 @@ impl Live {
     /// What was asked, once the claim is answered.
     #[must_use]
     pub fn asked(&self) -> Option<Arc<Asked>> {
-        let inside = self.lock();
-        inside
-            .record
-            .as_ref()
-            .map(|record| Arc::clone(&record.asked))
+        self.peek(|record| Arc::clone(&record.asked))
     }
 
     /// What can be told of its record alone, if it has ended.
