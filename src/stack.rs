@@ -390,7 +390,8 @@ impl Stack {
         tenant: &Tenant,
         id: OperationId,
     ) -> Result<Option<Record>, Error> {
-        self.book.find(tenant, id).await
+        let found = self.book.find(tenant, id).await?;
+        Ok(found.filter(|record| record.asked.namespace == self.namespace))
     }
 
     /// What became of an operation of this tenant: the recorded answer, once there is one. See

@@ -3,14 +3,14 @@
 use super::admit::{Existing, existing};
 use super::layer::Shared;
 use super::same::is_same_as_made;
+use super::send::send;
 use super::wish::Made;
-use crate::classify::Route;
 use crate::context::{OperationId, Priority};
-use crate::error::{BoxError, Error, TimedOut};
-use crate::journal::{Capability, Claim, JournalError, Live, Record, State, StoredAnswer, Told};
-use crate::outcome::{Outcome, Verdict};
+use crate::error::{BoxError, Error};
+use crate::journal::{Capability, Claim, JournalError, Live, Record, State, Told};
+use crate::outcome::Outcome;
 use crate::payload::Payload;
-use http::{HeaderName, Request, Response};
+use http::{Request, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tower_service::Service;
@@ -48,40 +48,8 @@ where
         shared: Arc::clone(&shared),
         live: Arc::clone(&live),
     };
-    let book = &shared.book;
-    let record = match book.claim(&job.made.record).await {
-        Ok(Claim::Claimed) => None,
-        Ok(Claim::Existing(found)) => {
-            let (ours, original) = (&job.made.record.asked, &job.made.original);
-            let derived = ours.key.is_derived();
-            let same = is_same_as_made(&found.asked, original, ours, &*shared.writes);
-            match existing(&found, same.unwrap_or(false), book.now().at) {
-                Existing::Start => match start_again(&shared, &live, *found).await {
-                    Some(record) => Some(record),
-                    None => return,
-                },
-                // Not joined and not replayed: somebody may mean another.
-                _ if derived => {
-                    return live.end(Err(Error::possible_duplicate(found.id())));
-                }
-                // Every waiting caller compares what it asked with the record.
-                Existing::Reused | Existing::Answer(Told::Final(_)) => {
-                    return book.opened(&live, *found);
-                }
-                Existing::Hasten | Existing::Answer(_) => {
-                    book.opened(&live, *found);
-                    // From here on it is the worker's.
-                    drop(driving);
-                    return Box::pin(book.hasten(&live)).await;
-                }
-                Existing::Elsewhere(error) => return live.end(Err(error)),
-            }
-        }
-        Ok(Claim::Conflict(other)) => {
-            return live.end(Err(Error::in_flight(other.id(), Duration::from_secs(1))));
-        }
-        Ok(Claim::Expired) => return live.end(Err(Error::KeyExpired)),
-        Err(error) => return live.end(Err(error)),
+    let Some((_driving, record)) = take(&job.made, &shared, &live, driving).await else {
+        return;
     };
     let Job {
         inner,
@@ -92,17 +60,64 @@ where
     let request = match record {
         Some(record) => {
             let request = record.request(made.headers, priority);
-            book.opened(&live, record);
+            shared.book.opened(&live, record);
             request
         }
         None => {
             let request = made.record.request(made.headers, priority);
-            book.opened(&live, made.record);
+            shared.book.opened(&live, made.record);
             request
         }
     };
     let result = send(inner, request, &shared, &live).await;
     finish(result, &shared, &live).await;
+}
+
+/// Claims it. `None` where there is nothing to do here: its callers are told, or the worker has it. Else the record that
+/// goes on, where it is another than the one made.
+async fn take(
+    made: &Made,
+    shared: &Arc<Shared>,
+    live: &Arc<Live>,
+    driving: Driving,
+) -> Option<(Driving, Option<Record>)> {
+    let book = &shared.book;
+    let found = match book.claim(&made.record).await {
+        Ok(Claim::Claimed) => return Some((driving, None)),
+        Ok(Claim::Existing(found)) => found,
+        Ok(Claim::Conflict(other)) => {
+            live.end(Err(Error::in_flight(other.id(), Duration::from_secs(1))));
+            return None;
+        }
+        Ok(Claim::Expired) => {
+            live.end(Err(Error::KeyExpired));
+            return None;
+        }
+        Err(error) => {
+            live.end(Err(error));
+            return None;
+        }
+    };
+    let ours = &made.record.asked;
+    let same = is_same_as_made(&found.asked, &made.original, ours, &*shared.writes);
+    match existing(&found, same.unwrap_or(false), book.now().at) {
+        Existing::Start => {
+            let record = start_again(shared, live, *found).await?;
+            return Some((driving, Some(record)));
+        }
+        // Not joined and not replayed: somebody may mean another.
+        _ if ours.key.is_derived() => live.end(Err(Error::possible_duplicate(found.id()))),
+        // Every waiting caller compares what it asked with the record.
+        Existing::Reused | Existing::Answer(Told::Final(_)) => book.opened(live, *found),
+        Existing::Hasten | Existing::Answer(_) => {
+            book.opened(live, *found);
+            // From here on it is the worker's.
+            drop(driving);
+            Box::pin(book.hasten(live)).await;
+        }
+        Existing::Elsewhere(error) => live.end(Err(error)),
+    }
+    None
 }
 
 /// Takes an operation that provably did nothing, for a caller that asks for it again.
@@ -135,135 +150,6 @@ async fn start_again(shared: &Shared, live: &Arc<Live>, found: Record) -> Option
             None
         }
     }
-}
-
-/// Sends through the inner service, holding the lease while it takes.
-async fn send<S>(
-    mut inner: S,
-    request: Request<Payload>,
-    shared: &Shared,
-    live: &Live,
-) -> Result<Response<Payload>, Error>
-where
-    S: Service<Request<Payload>, Response = Response<Payload>> + Clone + Send + 'static,
-    S::Error: Into<BoxError> + Send,
-    S::Future: Send,
-{
-    let book = &shared.book;
-    let call = async {
-        let route = shared.classify.route(&request);
-        if shared.gated_below {
-            let before = sends(live);
-            let (result, verdict) = judge(shared, route, inner.call(request).await);
-            if sends(live) == before && verdict.outcome > Outcome::NoEffect {
-                // It may have been sent past a gate that is not there: better doubt than a second send.
-                let number = book.begin_attempt(live.operation(), Duration::ZERO).await?;
-                record(shared, live, number, &result, verdict).await;
-            }
-            return result;
-        }
-        // Boxed, for a stack has a gate, and this would make every operation's task larger.
-        Box::pin(send_ungated(inner, request, route, shared, live)).await
-    };
-    match book.hold(live, call).await {
-        Some(result) => result,
-        // The lease ran out; what was sent stays open on record.
-        None => Err(Error::outcome_unknown(live.operation())),
-    }
-}
-
-/// Sends where no gate stands below: this room puts the attempt on record, and bounds it.
-async fn send_ungated<S>(
-    mut inner: S,
-    request: Request<Payload>,
-    route: Route,
-    shared: &Shared,
-    live: &Live,
-) -> Result<Response<Payload>, Error>
-where
-    S: Service<Request<Payload>, Response = Response<Payload>> + Send,
-    S::Error: Into<BoxError> + Send,
-    S::Future: Send,
-{
-    let book = &shared.book;
-    let limit = shared.config.attempt_bound;
-    let number = book.begin_attempt(live.operation(), limit).await?;
-    let answered = book.clock().timeout(limit, inner.call(request)).await;
-    let (result, verdict) = match answered {
-        Some(result) => judge(shared, route, result),
-        None => judge::<BoxError>(shared, route, Err(Box::new(TimedOut { after: limit }))),
-    };
-    record(shared, live, number, &result, verdict).await;
-    result
-}
-
-/// How many attempts are on record.
-fn sends(live: &Live) -> usize {
-    live.peek(|record| record.progress.attempts.len())
-        .unwrap_or(0)
-}
-
-/// Puts the end of an attempt of this room on record.
-async fn record(
-    shared: &Shared,
-    live: &Live,
-    number: u32,
-    result: &Result<Response<Payload>, Error>,
-    verdict: Verdict,
-) {
-    let answer = result.as_ref().ok().map(|answer| StoredAnswer {
-        status: answer.status().as_u16(),
-        headers: kept(answer, &shared.config.answer_headers),
-        body: answer.body().bytes().clone(),
-    });
-    let book = &shared.book;
-    book.end_attempt(live.operation(), number, verdict, answer)
-        .await;
-}
-
-fn judge<E: Into<BoxError>>(
-    shared: &Shared,
-    route: Route,
-    result: Result<Response<Payload>, E>,
-) -> (Result<Response<Payload>, Error>, Verdict) {
-    match result {
-        Ok(mut answer) => {
-            let verdict = answer.body().verdict().unwrap_or_else(|| {
-                shared
-                    .classify
-                    .answer(route, &answer, shared.book.clock().wall().into())
-            });
-            answer.body_mut().set_verdict(verdict);
-            (Ok(answer), verdict)
-        }
-        Err(error) => {
-            let error: BoxError = error.into();
-            let verdict = shared.classify.error(route, &*error);
-            let error = match Error::upstream(error, verdict) {
-                // An inner room judged without knowing what is safe.
-                Error::Upstream(mut upstream) => {
-                    upstream.verdict = verdict;
-                    Error::Upstream(upstream)
-                }
-                other => other,
-            };
-            (Err(error), verdict)
-        }
-    }
-}
-
-/// The headers that a replay gives.
-fn kept(answer: &Response<Payload>, names: &[HeaderName]) -> Vec<(String, String)> {
-    let values = names.iter().flat_map(|name| {
-        answer
-            .headers()
-            .get_all(name)
-            .iter()
-            .map(move |value| (name, value))
-    });
-    values
-        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
-        .collect()
 }
 
 /// Leaves the record so that nobody who was told to wait waits in vain, and nobody is told what a crash could undo.

@@ -53,6 +53,7 @@ mod key;
 mod layer;
 mod members;
 mod same;
+mod send;
 mod service;
 mod waiting;
 mod wish;

@@ -9,6 +9,7 @@ mod hooks;
 mod house;
 mod idempotency;
 mod journal_down;
+mod keyless;
 mod keys;
 mod owners;
 mod probe;
