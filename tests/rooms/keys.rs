@@ -224,6 +224,36 @@ async fn a_record_of_the_first_scheme_is_still_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_whose_bodies_were_purged_is_told_apart_by_its_digest() {
+    let journal = FaultyJournal::new();
+    let (probe, counts) = upstream([]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let first = "{\"amount\":1}";
+    let paid = house.service.clone().oneshot(pay_as(first, "a")).await;
+    paid.unwrap();
+    let record = on_record(&journal.inner, "a").await.unwrap();
+    let mut asked = (*record.asked).clone();
+    asked.request.body = Default::default();
+    let purged = FaultyJournal::new();
+    let record = Record {
+        asked: Arc::new(asked),
+        ..record
+    };
+    assert_eq!(purged.inner.claim(&record).await.unwrap(), Claim::Claimed);
+    let mut plan = Plan::new(KEYED);
+    plan.seed = 2;
+    let (probe, others) = upstream([]);
+    let house = plan.build(&purged, probe, Arc::new(NoHooks));
+    for other in ["", "{\"amount\":2}", "{ \"amount\":1 }"] {
+        let told = house.service.clone().oneshot(pay_as(other, "a")).await;
+        assert_eq!(kind(told), Kind::KeyReused, "{other}");
+    }
+    let same = house.service.clone().oneshot(pay_as(first, "a")).await;
+    assert!(same.is_ok());
+    assert_eq!((counts.calls(), others.calls()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replay_needs_no_journal_while_it_is_fresh_and_no_memory_after_a_restart() {
     let journal = FaultyJournal::new();
     let mut plan = Plan::new(KEYED);
