@@ -45,6 +45,10 @@ impl<F> std::fmt::Debug for IdempotencyFuture<F> {
     }
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a replay allocates nothing of its own; what a read's future takes is often more"
+)]
 #[pin_project(project = KindProject)]
 enum Kind<F> {
     Read(#[pin] F),

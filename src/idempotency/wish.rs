@@ -28,6 +28,10 @@ pub(super) struct Wish {
 }
 
 /// A write with its key, or one whose key must be made.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and is taken apart at once"
+)]
 pub(super) enum Asking {
     Keyed(Wish),
     Derived(Box<Derivation>),
