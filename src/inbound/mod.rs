@@ -24,7 +24,7 @@
 //! **Cancel safety.** Dropping the future before the body is read does nothing; after that the handler runs to its end.
 //!
 //! ```
-//! use axum::{Extension, Router, routing::{get_service, post}};
+//! use axum::{Extension, Router, body::Body, routing::{get_service, post}};
 //! use http::Request;
 //! use std::sync::Arc;
 //! use tower::ServiceExt;
@@ -44,9 +44,9 @@
 //!     .layer(guard);
 //!
 //! let request = || Request::post("/pay").header("authorization", "Bearer a").header("idempotency-key", "bill-7");
-//! let first = app.clone().oneshot(request().body("{}".into())?).await?;
-//! let again = app.clone().oneshot(request().body("{}".into())?).await?;
-//! let other = app.oneshot(request().body("{\"amount\":2}".into())?).await?;
+//! let first = app.clone().oneshot(request().body(Body::from("{}"))?).await?;
+//! let again = app.clone().oneshot(request().body(Body::from("{}"))?).await?;
+//! let other = app.oneshot(request().body(Body::from("2"))?).await?;
 //! assert_eq!((first.status(), again.status(), other.status()), (200.try_into()?, 200.try_into()?, 422.try_into()?));
 //! assert_eq!(again.headers()["idempotent-replayed"], "true");
 //! # Ok(()) }
