@@ -80,12 +80,14 @@ impl Waiting {
             tokio::pin!(changed);
             // From here on no change is missed, also one between the look and the wait.
             changed.as_mut().enable();
+            // Told first and compared then: an answer that comes between the two would belong to another request.
+            let told = live.told(self.shared.book.now().at);
             if let Some(recorded) = live.asked()
                 && let Err(error) = self.compare(&recorded)
             {
                 return self.answered(Err(error));
             }
-            match live.told(self.shared.book.now().at) {
+            match told {
                 Told::Final(result) if !live.is_answering() => return self.answered(*result),
                 // Nothing can be promised before the claim is durable; the journal's own limits bound this wait.
                 Told::Unclaimed => changed.await,
