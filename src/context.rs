@@ -159,12 +159,49 @@ impl OperationKey {
         Ok(Self(Arc::from(key)))
     }
 
+    /// A key that the crate makes of the request itself, where the caller gave none: the `number`th of its kind.
+    pub(crate) fn derived(digest: &[u8; 32], number: u64) -> Self {
+        let digest = BASE32_NOPAD.encode(digest);
+        Self(Arc::from(format!("{DERIVED}{digest}:{number}")))
+    }
+
+    /// Whether the crate made this key of the request itself. Their numbers must stay without a gap, so a journal never
+    /// forgets one of them; callers cannot give such a key.
+    #[must_use]
+    pub fn is_derived(&self) -> bool {
+        self.0.starts_with(DERIVED)
+    }
+
+    /// When the key was made, where it says so: a UUID of version 7 (RFC 9562) begins with it. Only with its hyphens: a
+    /// bare hexadecimal key may be a digest that looks like one by chance.
+    #[must_use]
+    pub fn issued(&self) -> Option<Timestamp> {
+        let bytes = self.0.as_bytes();
+        let hyphens = [8, 13, 18, 23];
+        let well_formed = bytes.len() == 36
+            && bytes.iter().enumerate().all(|(at, byte)| {
+                if hyphens.contains(&at) {
+                    *byte == b'-'
+                } else {
+                    byte.is_ascii_hexdigit()
+                }
+            });
+        if !well_formed || bytes[14] != b'7' || !b"89abAB".contains(&bytes[19]) {
+            return None;
+        }
+        let millis = u64::from_str_radix(&format!("{}{}", &self.0[..8], &self.0[9..13]), 16);
+        millis.ok().map(Timestamp::from_millis)
+    }
+
     /// The key as given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
+
+/// What keys begin with that the crate makes.
+const DERIVED: &str = "derived:";
 
 impl fmt::Debug for OperationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -256,6 +293,7 @@ pub struct Context {
     key_issued: Option<Timestamp>,
     deadline: Option<Instant>,
     patience: Option<Duration>,
+    duplicate_allowed: bool,
 }
 
 static DEFAULT: Context = Context::new();
@@ -271,6 +309,7 @@ impl Context {
             key_issued: None,
             deadline: None,
             patience: None,
+            duplicate_allowed: false,
         }
     }
 
@@ -330,6 +369,15 @@ impl Context {
         self
     }
 
+    /// Of a write without a key, on a route with derived keys: it is meant to be another operation, though the same was
+    /// asked a short while ago. Say so only for somebody who was shown the first one
+    /// ([`Error::PossibleDuplicate`](crate::Error::PossibleDuplicate)).
+    #[must_use]
+    pub const fn with_duplicate_allowed(mut self) -> Self {
+        self.duplicate_allowed = true;
+        self
+    }
+
     /// How urgent the request is.
     #[must_use]
     pub const fn priority(&self) -> Priority {
@@ -358,6 +406,12 @@ impl Context {
     #[must_use]
     pub const fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Whether the caller means another operation; see [`Context::with_duplicate_allowed`].
+    #[must_use]
+    pub const fn duplicate_allowed(&self) -> bool {
+        self.duplicate_allowed
     }
 
     /// The patience, if the caller set one.
@@ -417,6 +471,30 @@ mod tests {
     }
 
     #[test]
+    fn a_uuid_of_version_7_says_when_it_was_made_and_no_other_key_does() {
+        // RFC 9562, appendix A.6: 2022-02-22 19:22:22 UTC.
+        let made = Some(Timestamp::from_millis(1_645_557_742_000));
+        for key in [
+            "017F22E2-79B0-7CC3-98C4-DC0C0C07398F",
+            "017f22e2-79b0-7cc3-98c4-dc0c0c07398f",
+        ] {
+            assert_eq!(OperationKey::new(key).unwrap().issued(), made, "{key}");
+        }
+        for key in [
+            "017f22e2-79b0-4cc3-98c4-dc0c0c07398f",
+            "017f22e2-79b0-7cc3-c8c4-dc0c0c07398f",
+            "017f22e2-79b0-7cc3-98c4-dc0c0c07398",
+            "017f22e2-79b0-7cc3-98c4-dc0c0c07398f0",
+            "017f22e279b07cc398c4dc0c0c07398f",
+            "017f22e279b0-7cc3-98c4-dc0c0c07398f-",
+            "017f22e2-79b0-7cc3-98c4-dc0c0c07398g",
+            "bill-7",
+        ] {
+            assert_eq!(OperationKey::new(key).unwrap().issued(), None, "{key}");
+        }
+    }
+
+    #[test]
     fn a_request_without_a_marker_is_a_user_action() {
         let request = http::Request::new(());
         assert_eq!(Context::of(&request).priority(), Priority::UserAction);
@@ -438,6 +516,13 @@ mod tests {
             // Two of one millisecond differ by chance alone: in 80 bits of it.
             prop_assert_eq!(id(late, a) == id(late, b), a >> 48 == b >> 48);
             prop_assert_eq!((id(late, a).bits() ^ id(late, !a).bits()).count_ones(), 80);
+        }
+
+        #[test]
+        fn no_key_panics_the_reader_of_its_time(key in "[!-~]{1,40}", hex in "[0-9a-f-]{30,40}") {
+            for key in [key, hex] {
+                let _ = OperationKey::new(&key).unwrap().issued();
+            }
         }
 
         #[test]

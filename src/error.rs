@@ -1,7 +1,8 @@
 //! The one error of the crate: flat, cloneable, and honest about money.
 //!
 //! Every variant says what to do next. After a write was accepted, an error never hides whether money may have moved:
-//! a caller gets a settled answer, or [`Error::Pending`], [`Error::OutcomeUnknown`] or [`Error::Parked`].
+//! a caller gets a settled answer, or [`Error::Pending`], [`Error::OutcomeUnknown`], [`Error::Parked`] or
+//! [`Error::Contradicted`].
 
 use crate::context::{InvalidWord, OperationId};
 use crate::outcome::{Advice, Outcome, Verdict};
@@ -32,6 +33,10 @@ pub enum Error {
     OutcomeUnknown(Operation),
     /// It could not be settled without a person. Do not use a new key.
     Parked(Operation),
+    /// The record says that it had no effect, and proof arrived that it had: a person decides. Do not use a new key.
+    Contradicted(Operation),
+    /// The same write without a key was made a short while ago, as this operation. Nothing was sent now.
+    PossibleDuplicate(Operation),
     /// The journal did not take the operation. Nothing was sent.
     JournalUnavailable(JournalUnavailable),
     /// The deadline passed before anything was sent.
@@ -64,6 +69,10 @@ pub enum Kind {
     OutcomeUnknown,
     /// See [`Error::Parked`].
     Parked,
+    /// See [`Error::Contradicted`].
+    Contradicted,
+    /// See [`Error::PossibleDuplicate`].
+    PossibleDuplicate,
     /// See [`Error::JournalUnavailable`].
     JournalUnavailable,
     /// See [`Error::Deadline`].
@@ -203,6 +212,18 @@ impl Error {
         Self::Parked(Operation { operation })
     }
 
+    /// The record and the upstream say different things.
+    #[must_use]
+    pub const fn contradicted(operation: OperationId) -> Self {
+        Self::Contradicted(Operation { operation })
+    }
+
+    /// The same write was made a short while ago.
+    #[must_use]
+    pub const fn possible_duplicate(operation: OperationId) -> Self {
+        Self::PossibleDuplicate(Operation { operation })
+    }
+
     /// The key belongs to another request.
     #[must_use]
     pub const fn key_reused(operation: OperationId) -> Self {
@@ -270,6 +291,8 @@ impl Error {
             Self::Pending(_) => Kind::Pending,
             Self::OutcomeUnknown(_) => Kind::OutcomeUnknown,
             Self::Parked(_) => Kind::Parked,
+            Self::Contradicted(_) => Kind::Contradicted,
+            Self::PossibleDuplicate(_) => Kind::PossibleDuplicate,
             Self::JournalUnavailable(_) => Kind::JournalUnavailable,
             Self::Deadline => Kind::Deadline,
             Self::TooLarge(_) => Kind::TooLarge,
@@ -308,6 +331,7 @@ impl Error {
             Self::KeyRequired
             | Self::KeyReused(_)
             | Self::KeyExpired
+            | Self::PossibleDuplicate(_)
             | Self::Deadline
             | Self::Invalid(_)
             | Self::TooLarge(TooLarge {
@@ -315,12 +339,14 @@ impl Error {
                 ..
             }) => Verdict::closed(Outcome::Unsent, Advice::Stop),
             Self::JournalUnavailable(_) => Verdict::UNSENT,
-            Self::InFlight(_) | Self::Pending(_) | Self::OutcomeUnknown(_) | Self::Parked(_) => {
-                Verdict {
-                    advice: Advice::Stop,
-                    ..Verdict::OPEN
-                }
-            }
+            Self::InFlight(_)
+            | Self::Pending(_)
+            | Self::OutcomeUnknown(_)
+            | Self::Parked(_)
+            | Self::Contradicted(_) => Verdict {
+                advice: Advice::Stop,
+                ..Verdict::OPEN
+            },
             // The rest of the answer was not read, so the attempt may still be running.
             Self::TooLarge(TooLarge {
                 side: Side::Answer, ..
@@ -339,7 +365,9 @@ impl Error {
             Self::KeyReused(of)
             | Self::Pending(of)
             | Self::OutcomeUnknown(of)
-            | Self::Parked(of) => Some(of.operation),
+            | Self::Parked(of)
+            | Self::Contradicted(of)
+            | Self::PossibleDuplicate(of) => Some(of.operation),
             Self::InFlight(flight) => Some(flight.operation),
             _ => None,
         }
@@ -385,8 +413,20 @@ impl fmt::Display for Error {
                 "operation {} could not be settled and waits for a person; do not use a new key",
                 of.operation
             ),
-            Self::JournalUnavailable(_) => f.write_str(
-                "the journal did not take the operation; nothing was sent; try again under the same key",
+            Self::Contradicted(of) => write!(
+                f,
+                "operation {} is on record as without effect, and the upstream shows that it had one; a person must look at it; do not use a new key",
+                of.operation
+            ),
+            Self::PossibleDuplicate(of) => write!(
+                f,
+                "the same write was made a short while ago without a key (operation {}); nothing was sent; look at that one first, and say `Context::with_duplicate_allowed` if this is meant to be another",
+                of.operation
+            ),
+            Self::JournalUnavailable(journal) => write!(
+                f,
+                "the journal did not take the operation ({}); nothing was sent; try again under the same key",
+                journal.source
             ),
             Self::Deadline => {
                 f.write_str("the deadline passed before anything was sent; try again with more time")

@@ -16,6 +16,7 @@ pub mod attempt;
 pub mod cache;
 pub mod collect;
 pub mod idempotency;
+pub mod inbound;
 #[cfg(feature = "mock")]
 pub mod mock;
 pub mod problem;

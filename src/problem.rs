@@ -4,9 +4,11 @@
 //! still settling is 202, one that a person must look at is 409; both carry a `Location` to ask at, and say not to use a
 //! new key.
 
+use crate::context::OperationId;
 use crate::error::{Error, Side};
+use crate::journal::Status;
 use crate::payload::Payload;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use std::time::Duration;
 
 /// Where clients ask for an operation by its id: the path that `Location` is made of.
@@ -32,7 +34,11 @@ pub const fn status(error: &Error) -> StatusCode {
         // The codes of draft-ietf-httpapi-idempotency-key-header: missing 400, in progress 409, reused 422.
         Error::KeyRequired | Error::Invalid(_) => StatusCode::BAD_REQUEST,
         Error::KeyReused(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Error::KeyExpired | Error::InFlight(_) | Error::Parked(_) => StatusCode::CONFLICT,
+        Error::KeyExpired
+        | Error::InFlight(_)
+        | Error::Parked(_)
+        | Error::Contradicted(_)
+        | Error::PossibleDuplicate(_) => StatusCode::CONFLICT,
         Error::Pending(_) | Error::OutcomeUnknown(_) => StatusCode::ACCEPTED,
         Error::JournalUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Deadline => StatusCode::GATEWAY_TIMEOUT,
@@ -52,6 +58,16 @@ pub fn response(error: &Error, config: &ProblemConfig) -> Response<Payload> {
         (status, Some(_)) if status.is_server_error() => StatusCode::ACCEPTED,
         (status, _) => status,
     };
+    response_with(error, status, config)
+}
+
+/// The same under another status code, for those who keep to other rules.
+#[must_use]
+pub fn response_with(
+    error: &Error,
+    status: StatusCode,
+    config: &ProblemConfig,
+) -> Response<Payload> {
     let mut body = serde_json::json!({
         "type": "about:blank",
         "title": status.canonical_reason().unwrap_or("Problem"),
@@ -62,13 +78,8 @@ pub fn response(error: &Error, config: &ProblemConfig) -> Response<Payload> {
     if let Some(operation) = error.operation() {
         body["operation"] = operation.to_string().into();
     }
-    let mut response = Response::new(Payload::from(body.to_string()));
-    *response.status_mut() = status;
+    let mut response = problem(status, &body);
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
     if let Some(after) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
     }
@@ -77,6 +88,93 @@ pub fn response(error: &Error, config: &ProblemConfig) -> Response<Payload> {
     {
         headers.insert(header::LOCATION, location);
     }
+    response
+}
+
+/// How soon a client that asks for an operation should ask again: settling takes seconds at least.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("1");
+
+/// What an operation is told as: on every answer of [`operation`], whatever its status code.
+static STATE: HeaderName = HeaderName::from_static("operation-state");
+/// The status code of the recorded answer.
+static ANSWER: HeaderName = HeaderName::from_static("operation-answer-status");
+
+/// The answer to `GET /operations/{id}`: what became of an operation, whoever asks for it.
+///
+/// 200 with the recorded answer's headers and body once it has ended (its own status code is in
+/// `operation-answer-status`, and whether it was `completed` or `rejected` in `operation-state`); 202 with `Location` and
+/// `Retry-After` while it is settling; 409 where a person must look at it, or where nothing happened and the same key may
+/// start it again; 404 where this tenant has no such operation in this journal.
+#[must_use]
+pub fn operation(
+    id: OperationId,
+    status: Option<Status>,
+    config: &ProblemConfig,
+) -> Response<Payload> {
+    let word = status.as_ref().map(Status::as_str);
+    let mut answer = match status {
+        None => details(
+            StatusCode::NOT_FOUND,
+            "no such operation of yours is on record here; that says nothing about whether it happened: ask where it was \
+             accepted, and do not use a new key",
+            None,
+        ),
+        Some(Status::Completed(mut answer) | Status::Rejected(mut answer)) => {
+            let code = HeaderValue::from(answer.status().as_u16());
+            *answer.status_mut() = StatusCode::OK;
+            answer.headers_mut().insert(&ANSWER, code);
+            answer
+        }
+        Some(Status::Pending(_)) => again(response(&Error::pending(id), config)),
+        Some(Status::Unknown(_)) => again(response(&Error::outcome_unknown(id), config)),
+        Some(Status::Parked(_)) => response(&Error::parked(id), config),
+        Some(Status::Contradicted(_)) => response(&Error::contradicted(id), config),
+        Some(Status::Expired(_)) => response(&Error::KeyExpired, config),
+        Some(Status::NothingHappened(_)) => details(
+            StatusCode::CONFLICT,
+            "nothing happened, and nobody works on it; the same key may start it again",
+            Some(id),
+        ),
+    };
+    if let Some(word) = word {
+        answer
+            .headers_mut()
+            .insert(&STATE, HeaderValue::from_static(word));
+    }
+    answer
+}
+
+fn again(mut answer: Response<Payload>) -> Response<Payload> {
+    answer.headers_mut().insert(header::RETRY_AFTER, ASK_AGAIN);
+    answer
+}
+
+/// Problem details of a status code alone.
+#[must_use]
+pub fn details(
+    status: StatusCode,
+    detail: &str,
+    operation: Option<OperationId>,
+) -> Response<Payload> {
+    let mut body = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or("Problem"),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    if let Some(operation) = operation {
+        body["operation"] = operation.to_string().into();
+    }
+    problem(status, &body)
+}
+
+fn problem(status: StatusCode, body: &serde_json::Value) -> Response<Payload> {
+    let mut response = Response::new(Payload::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     response
 }
 
@@ -98,6 +196,7 @@ mod tests {
             Error::pending(id),
             Error::outcome_unknown(id),
             Error::parked(id),
+            Error::contradicted(id),
             Error::in_flight(id, Duration::from_millis(1_500)),
         ] {
             let response = response(&error, &ProblemConfig::default());

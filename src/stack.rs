@@ -37,11 +37,13 @@ use crate::cache::{CacheConfig, CacheHandle, CacheLayer, CacheRules, GetRules};
 use crate::classify::{Classify, HttpClassify};
 use crate::clock::Clock;
 use crate::collect::{Edge, EdgeLayer, WholeLayer};
-use crate::context::{MarkedTenant, OperationId, Priority, Tenant, TenantOf};
+use crate::context::{MarkedTenant, OperationId, OperationKey, Priority, Tenant, TenantOf};
 use crate::error::{BoxError, Error, InvalidConfig};
 use crate::event::{Observer, Tracing};
 use crate::idempotency::{IdempotencyConfig, IdempotencyLayer, KeyHeader, Writes};
-use crate::journal::{Book, BookConfig, BoxFuture, Filter, Journal, JournalError, Record, State};
+use crate::journal::{
+    Book, BookConfig, BoxFuture, Filter, Journal, JournalError, Record, State, Status,
+};
 use crate::payload::Payload;
 use crate::random::Random;
 use crate::rate_limit::{ClassOf, OneClass, RateLimitConfig, RateLimitHandle, RateLimitLayer};
@@ -230,9 +232,9 @@ where
         let (lower, limits) = self.lower(&book, handle.as_ref())?;
         let upstream = Upstream::new(lower.clone());
         let hooks = Arc::clone(&self.hooks);
-        let namespace = Arc::from(self.config.idempotency.namespace.as_str());
+        let namespace: Arc<str> = Arc::from(self.config.idempotency.namespace.as_str());
         let reconciler = Reconciler::within(
-            Some(namespace),
+            Some(Arc::clone(&namespace)),
             self.config.reconcile,
             book.clone(),
             upstream,
@@ -245,6 +247,7 @@ where
         }
         Ok(Stack {
             edge: EdgeLayer::new(self.config.request_limit)?.layer(upper),
+            namespace,
             book,
             reconciler,
             limits,
@@ -395,6 +398,7 @@ type Erased = BoxCloneSyncService<Request<Payload>, Response<Payload>, Error>;
 #[derive(Clone, Debug)]
 pub struct Stack {
     edge: Edge<Erased>,
+    namespace: Arc<str>,
     book: Book,
     reconciler: Reconciler,
     limits: RateLimitHandle,
@@ -429,7 +433,45 @@ impl Stack {
         tenant: &Tenant,
         id: OperationId,
     ) -> Result<Option<Record>, Error> {
-        self.book.find(tenant, id).await
+        let found = self.book.find(tenant, id).await?;
+        Ok(found.filter(|record| record.asked.namespace == self.namespace))
+    }
+
+    /// What became of an operation of this tenant: the recorded answer, once there is one. See
+    /// [`problem::operation`](crate::problem::operation) for telling it over HTTP.
+    ///
+    /// # Errors
+    /// [`Error::JournalUnavailable`] where it cannot be read.
+    pub async fn status(&self, tenant: &Tenant, id: OperationId) -> Result<Option<Status>, Error> {
+        self.book.status(&self.namespace, tenant, id).await
+    }
+
+    /// The same by the caller's key.
+    ///
+    /// # Errors
+    /// [`Error::JournalUnavailable`] where it cannot be read.
+    pub async fn status_of_key(
+        &self,
+        tenant: &Tenant,
+        key: &OperationKey,
+    ) -> Result<Option<Status>, Error> {
+        self.book.status_of_key(&self.namespace, tenant, key).await
+    }
+
+    /// The same by id, waiting for up to `patience` while it may still change.
+    ///
+    /// # Errors
+    /// [`Error::JournalUnavailable`] where it cannot be read.
+    pub async fn status_within(
+        &self,
+        tenant: &Tenant,
+        id: OperationId,
+        patience: Duration,
+    ) -> Result<Option<Status>, Error> {
+        let namespace = &self.namespace;
+        self.book
+            .status_within(namespace, tenant, id, patience)
+            .await
     }
 
     /// The operations of this process.

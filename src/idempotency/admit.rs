@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::journal::{Fingerprint, Record, State, Told, told_of};
+use crate::journal::{Record, State, Told, told_of};
 use std::time::Duration;
 
 /// What to do about a claim that found its key on record.
@@ -23,9 +23,12 @@ pub(super) enum Existing {
 /// How long to wait before asking again for an operation that another process works on.
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
-pub(super) fn existing(record: &Record, fingerprint: &Fingerprint, now: Timestamp) -> Existing {
-    if record.asked.fingerprint != *fingerprint {
+pub(super) fn existing(record: &Record, same: bool, now: Timestamp) -> Existing {
+    if !same {
         return Existing::Reused;
+    }
+    if record.progress.contradicted {
+        return Existing::Answer(told_of(record, now));
     }
     match record.state() {
         State::Completed | State::Rejected | State::Parked => {
@@ -49,6 +52,7 @@ pub(super) fn existing(record: &Record, fingerprint: &Fingerprint, now: Timestam
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
     use crate::journal::record::tests::asked;
     use crate::journal::{Capability, OwnerId};
 
@@ -64,12 +68,8 @@ mod tests {
 
     #[test]
     fn another_request_under_the_key_is_refused_in_every_state() {
-        let other = Fingerprint {
-            version: 1,
-            digest: [9; 32],
-        };
         for state in State::ALL {
-            let decided = existing(&record(state), &other, Timestamp::from_millis(1_000));
+            let decided = existing(&record(state), false, Timestamp::from_millis(1_000));
             assert!(matches!(decided, Existing::Reused), "{state}");
         }
     }
@@ -78,11 +78,7 @@ mod tests {
     fn only_what_provably_did_nothing_starts_again() {
         for state in State::ALL {
             let record = record(state);
-            let decided = existing(
-                &record,
-                &record.asked.fingerprint,
-                Timestamp::from_millis(1_000),
-            );
+            let decided = existing(&record, true, Timestamp::from_millis(1_000));
             assert_eq!(
                 matches!(decided, Existing::Start),
                 state == State::Ready,
@@ -92,14 +88,25 @@ mod tests {
     }
 
     #[test]
+    fn what_proof_contradicts_is_told_as_that_in_every_state_and_never_starts_again() {
+        for state in State::ALL {
+            let mut record = record(state);
+            record.progress.contradicted = true;
+            let now = Timestamp::from_millis(1_000);
+            match existing(&record, true, now) {
+                Existing::Answer(Told::Final(told)) => {
+                    assert_eq!(told.unwrap_err().kind(), Kind::Contradicted, "{state}");
+                }
+                other => panic!("{state}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn final_states_answer_at_once() {
         for state in State::ALL {
             let record = record(state);
-            let decided = existing(
-                &record,
-                &record.asked.fingerprint,
-                Timestamp::from_millis(1_000),
-            );
+            let decided = existing(&record, true, Timestamp::from_millis(1_000));
             let at_once = matches!(decided, Existing::Answer(Told::Final(_)));
             assert_eq!(
                 at_once,

@@ -6,7 +6,7 @@ use crate::context::{Context, OperationKey, Tenant};
 use crate::error::Error;
 use crate::payload::Payload;
 use data_encoding::BASE32_NOPAD;
-use http::{HeaderName, Request};
+use http::{HeaderName, HeaderValue, Request};
 use sha2::{Digest, Sha256};
 
 /// The header that callers send their key in (IETF draft-ietf-httpapi-idempotency-key-header).
@@ -18,25 +18,22 @@ const VERSION: u8 = 1;
 /// The key of a write: from its marker, its header, or what its URL carries already. Two that differ are refused.
 pub(super) fn of(request: &Request<Payload>, writes: &dyn Writes) -> Result<OperationKey, Error> {
     let marked = Context::of(request).key().cloned();
-    let header = match request.headers().get(&HEADER) {
-        Some(value) => {
-            let text = value.to_str().map_err(|_| {
-                Error::invalid(
-                    "the header `Idempotency-Key` is not visible ASCII; encode the key before use",
-                )
-            })?;
-            // The draft's form is a quoted string; the bare form is what most clients send.
-            let bare = text
-                .strip_prefix('"')
-                .and_then(|rest| rest.strip_suffix('"'))
-                .unwrap_or(text);
-            Some(OperationKey::new(bare)?)
-        }
-        None => None,
-    };
+    let mut values = request.headers().get_all(&HEADER).iter();
+    let header = values.next().map(read).transpose()?;
+    if values.next().is_some() {
+        return Err(Error::invalid(
+            "the header `Idempotency-Key` comes more than once; nothing was sent; send one key",
+        ));
+    }
     let own = writes.own_key(request).map(OperationKey::new).transpose()?;
     let mut keys = [marked, header, own].into_iter().flatten();
     let key = keys.next().ok_or(Error::KeyRequired)?;
+    if key.is_derived() {
+        return Err(Error::invalid(format!(
+            "the key {key} begins with `derived:`, which is kept for keys that are made here; nothing was sent; choose \
+             another"
+        )));
+    }
     match keys.find(|other| *other != key) {
         Some(other) => Err(Error::invalid(format!(
             "the request carries two different keys ({key} and {other}); nothing was sent; set one of marker, \
@@ -44,6 +41,20 @@ pub(super) fn of(request: &Request<Payload>, writes: &dyn Writes) -> Result<Oper
         ))),
         None => Ok(key),
     }
+}
+
+fn read(value: &HeaderValue) -> Result<OperationKey, Error> {
+    let text = value.to_str().map_err(|_| {
+        Error::invalid(
+            "the header `Idempotency-Key` is not visible ASCII; encode the key before use",
+        )
+    })?;
+    // The draft's form is a quoted string; the bare form is what most clients send.
+    let bare = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(text);
+    Ok(OperationKey::new(bare)?)
 }
 
 /// The key the upstream sees: 32 characters of base32 that depend on namespace, tenant and key alone.
@@ -75,6 +86,15 @@ mod tests {
             of(&request, &KeyHeader::new()),
             Err(Error::KeyRequired)
         ));
+    }
+
+    #[test]
+    fn a_caller_cannot_give_a_key_that_looks_like_one_made_here() {
+        let made = OperationKey::derived(&[7; 32], 1);
+        let request = Request::post("http://u/").header("idempotency-key", made.as_str());
+        let request = request.body(Payload::empty()).unwrap();
+        let error = of(&request, &KeyHeader::new()).unwrap_err();
+        assert!(error.to_string().contains("derived:"), "{error}");
     }
 
     #[test]

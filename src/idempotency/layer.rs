@@ -19,6 +19,8 @@ pub struct IdempotencyConfig {
     pub namespace: String,
     /// How long a caller waits for a settled answer; a request's own patience goes before it.
     pub patience: Duration,
+    /// How long a caller waits for what another caller began under the same key; `None`: as long as its own patience.
+    pub joined_patience: Option<Duration>,
     /// When an operation that nothing happened to, and whose callers were told to wait, is sent again.
     pub resume_after: Duration,
     /// How long one attempt can be under way, where no `attempt` room below says so.
@@ -27,6 +29,8 @@ pub struct IdempotencyConfig {
     pub accept_volatile: bool,
     /// Request headers that are recorded, for sending the operation again. Credentials are not: a layer below adds them.
     pub recorded_headers: Vec<HeaderName>,
+    /// Headers of an answer that a replay gives again, where no `attempt` room below records the answer.
+    pub answer_headers: Vec<HeaderName>,
 }
 
 impl Default for IdempotencyConfig {
@@ -35,11 +39,13 @@ impl Default for IdempotencyConfig {
             namespace: "default".into(),
             // The product's aim for user actions.
             patience: Duration::from_millis(300),
+            joined_patience: None,
             // After a retry has given up (some seconds), at the pace of a person who tries again.
             resume_after: Duration::from_secs(15),
             attempt_bound: Duration::from_secs(130),
             accept_volatile: false,
             recorded_headers: vec![header::CONTENT_TYPE, header::ACCEPT],
+            answer_headers: vec![header::CONTENT_TYPE],
         }
     }
 }
@@ -56,6 +62,12 @@ impl IdempotencyConfig {
             return Err(InvalidConfig::new(
                 "idempotency.attempt_bound",
                 "is 0: use the time after which an attempt is given up, such as 130 s",
+            ));
+        }
+        if self.answer_headers.contains(&header::SET_COOKIE) {
+            return Err(InvalidConfig::new(
+                "idempotency.answer_headers",
+                "`set-cookie` carries credentials, which are never recorded: set cookies in a layer above",
             ));
         }
         if let Some(name) = self
@@ -93,6 +105,8 @@ pub(super) struct Shared {
     pub(super) classify: Arc<dyn Classify>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) gated_below: bool,
+    /// A worker goes on with what callers were told to wait for.
+    pub(super) worker: bool,
 }
 
 /// Makes writes happen at most once per key.
@@ -118,6 +132,7 @@ impl IdempotencyLayer {
                 classify: Arc::new(HttpClassify::new()),
                 observer: Arc::new(Tracing),
                 gated_below: false,
+                worker: true,
             }),
         })
     }
@@ -159,6 +174,15 @@ impl IdempotencyLayer {
     #[must_use]
     pub fn with_gate_below(self) -> Self {
         self.with(|shared| shared.gated_below = true)
+    }
+}
+
+impl IdempotencyLayer {
+    /// Nobody goes on with an operation that provably did nothing but a caller that asks for it again: all who wait are
+    /// told what happened, also where somebody has left.
+    #[must_use]
+    pub fn without_resuming(self) -> Self {
+        self.with(|shared| shared.worker = false)
     }
 }
 

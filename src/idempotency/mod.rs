@@ -7,6 +7,9 @@
 //! answer, or one of [`Pending`](crate::Error::Pending), [`OutcomeUnknown`](crate::Error::OutcomeUnknown),
 //! [`Parked`](crate::Error::Parked): never an error that hides whether money may have moved.
 //!
+//! A route may do without keys ([`Writes::derived`]): a key is made of the request itself, and the same write asked again
+//! within a window is told as a [`PossibleDuplicate`](crate::Error::PossibleDuplicate), neither joined nor replayed.
+//!
 //! What an upstream offers against repetition, and how our key is planted in a request, is said by [`Writes`];
 //! [`KeyHeader`] is the hook for upstreams that take an `Idempotency-Key` header.
 //!
@@ -44,14 +47,20 @@
 
 mod admit;
 mod canonical;
+mod derived;
 mod drive;
 pub mod fingerprint;
 mod key;
 mod layer;
+mod members;
+mod same;
+mod send;
 mod service;
+mod waiting;
+mod wish;
 mod writes;
 
 pub use key::upstream_key;
 pub use layer::{IdempotencyConfig, IdempotencyLayer};
 pub use service::Idempotency;
-pub use writes::{KeyHeader, Writes};
+pub use writes::{Derived, KeyHeader, Writes};

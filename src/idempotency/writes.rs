@@ -45,11 +45,28 @@ pub trait Writes: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// Whether a write without a key gets one made of the request itself. The default: it is refused.
+    fn derived(&self, request: &Request<Payload>) -> Option<Derived> {
+        let _ = request;
+        None
+    }
+
     /// Query names that do not change what is asked.
     fn inert(&self, query_name: &str) -> bool {
         let _ = query_name;
         false
     }
+}
+
+/// A write that needs no key: the same write asked again within the window is told as a possible duplicate.
+///
+/// It is a net for callers that cannot make keys, not a promise: two writes that are meant as two look the same, and one
+/// that is repeated after the window is a new one. See
+/// [`Context::with_duplicate_allowed`](crate::context::Context::with_duplicate_allowed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Derived {
+    /// For how long after the last settle. It never ends while the last one is unresolved.
+    pub window: Duration,
 }
 
 /// An upstream that takes an idempotency key in a header, for every write.

@@ -111,9 +111,11 @@ pub(super) fn fate(record: &Record, before: Timestamp, keep: Keep) -> Fate {
         && !progress.contradicted;
     // A key that says it was made later than it was used could not be told from a new one.
     let dated = record.asked.issued.is_none() || record.asked.made().is_some();
+    // Derived keys are numbered: a gap would hide what came before.
+    let stands_alone = dated && !record.asked.key.is_derived();
     match keep {
         _ if !over => Fate::Stays,
-        Keep::Nothing if dated => Fate::Deleted,
+        Keep::Nothing if stands_alone => Fate::Deleted,
         _ => tombstone(record).map_or(Fate::Stays, |left| Fate::Tombstone(Box::new(left))),
     }
 }

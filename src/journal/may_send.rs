@@ -115,12 +115,12 @@ pub fn may_send(
 /// lease has not run out, and the times on record still bound it.
 #[must_use]
 pub fn still_may_leave(
-    record: &Record,
+    lease_until: Timestamp,
     then: Timestamp,
     now: Moment,
     lease_margin: Duration,
 ) -> bool {
-    now.at <= then.plus(lease_margin) && now.at.plus(lease_margin) < record.progress.lease_until
+    now.at <= then.plus(lease_margin) && now.at.plus(lease_margin) < lease_until
 }
 
 fn repeat_unless(

@@ -22,8 +22,8 @@ pub mod shelf;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-pub use book::{Book, BookConfig, Live, Told, told_of};
-pub(crate) use book::{Entered, NotMade};
+pub use book::{Book, BookConfig, Live, Status, Told, told_of};
+pub(crate) use book::{Entered, Joined, KeyOf, NotMade};
 pub use faulty::FaultyJournal;
 pub use forget::{Keep, Purge, Purged};
 pub use may_send::{Withheld, may_send, still_may_leave};

@@ -219,13 +219,13 @@ impl Operations {
             },
         };
         let now = book.now();
-        let step = book.try_step(live, |record| {
+        let step = book.try_step_whole(live, |record| {
             resolve(record, now)?;
             book.schedule_acknowledgement(record, now.at);
             Ok(())
         });
         match step.await {
-            Ok((record, ())) => {
+            Ok(record) => {
                 let record = Box::new(record);
                 Ok(Resolution::Word { record, looked })
             }
@@ -265,8 +265,8 @@ impl Operations {
         let in_hand = self.take(id).await?;
         let book = &in_hand.book;
         let now = book.now();
-        let step = book.try_step(&in_hand.live, |record| change(record, now));
-        Ok(step.await?.0)
+        let step = book.try_step_whole(&in_hand.live, |record| change(record, now));
+        Ok(step.await?)
     }
 
     /// Takes an operation in hand, so that no check of this process goes on beside. What a dead owner left is taken over.

@@ -382,7 +382,7 @@ impl Step<'_> {
         let (Doing::Begun(number, then), Some(record)) = (here.doing, here.known.as_mut()) else {
             return;
         };
-        if still_may_leave(record, then, now, MARGIN) {
+        if still_may_leave(record.progress.lease_until, then, now, MARGIN) {
             return self.send(host, number);
         }
         record.end_attempt(

@@ -11,6 +11,8 @@ mod hooks;
 mod house;
 mod idempotency;
 mod journal_down;
+mod keyless;
+mod keys;
 #[cfg(feature = "sqlite")]
 mod os_locks;
 mod owners;

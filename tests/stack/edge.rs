@@ -72,6 +72,8 @@ fn every_error_has_its_status_its_words_and_where_it_applies_a_time_and_a_place(
         (Error::pending(id), 202),
         (Error::outcome_unknown(id), 202),
         (Error::parked(id), 409),
+        (Error::contradicted(id), 409),
+        (Error::possible_duplicate(id), 409),
         (Error::journal_unavailable("disk full"), 503),
         (Error::Deadline, 504),
         (Error::too_large(Side::Request, 64), 413),

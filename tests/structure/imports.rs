@@ -29,7 +29,7 @@ fn may_name(from: &str) -> Option<Vec<&'static str>> {
         _ if ROOMS.contains(&from) => &[VOCABULARY, &["journal"]],
         // A wrong belief about QBO must not be mirrored on both sides.
         "mock" => &[&["payload", "clock"]],
-        "stack" => &[VOCABULARY, &["journal"], ROOMS],
+        "stack" | "inbound" => &[VOCABULARY, &["journal"], ROOMS],
         "qbo" => &[VOCABULARY, &["journal"], ROOMS, &["stack"]],
         "scenario" => &[VOCABULARY, &["journal"], ROOMS, &["stack", "qbo", "mock"]],
         _ => return None,

@@ -28,14 +28,18 @@ impl Book {
         let clock = self.inner.clock;
         let renew_every = self.inner.config.lease / 3;
         loop {
-            let Some(record) = live.record() else {
+            let seen = live.peek(|record| {
+                let keyed = matches!(record.asked.capability, Capability::Keyed { .. });
+                (record.progress.owner, record.progress.lease_until, keyed)
+            });
+            let Some((owner, until, keyed)) = seen else {
                 return std::future::pending().await;
             };
             // Another process has it, so our lease was over on its clock.
-            let ours = record.progress.owner == self.inner.owner;
-            let left = record.progress.lease_until.since(self.now().at);
+            let ours = owner == self.inner.owner;
+            let left = until.since(self.now().at);
             if left.is_zero() || !ours {
-                if matches!(record.asked.capability, Capability::Keyed { .. }) {
+                if keyed {
                     return;
                 }
                 if !ours {
@@ -104,11 +108,14 @@ impl Book {
             if let Some(begun) = self.begin_here(&live, now, bound) {
                 return begun.map_err(|why| self.tell_withheld(&live, why));
             }
-            let begin = |record: &mut Record| self.begin_on(record, now, bound);
+            let begin = |record: &mut Record| {
+                let number = self.begin_on(record, now, bound)?;
+                Ok((number, record.progress.lease_until))
+            };
             match self.try_step(&live, begin).await {
-                Ok((record, number)) => {
+                Ok((number, lease)) => {
                     let margin = self.inner.config.lease_margin;
-                    if still_may_leave(&record, now.at, self.now(), margin) {
+                    if still_may_leave(lease, now.at, self.now(), margin) {
                         return Ok(number);
                     }
                     self.not_let_out(&live, number);

@@ -1,6 +1,6 @@
 //! One operation that this process works on or waits for.
 
-use super::super::record::{Capability, Fingerprint, Record, State};
+use super::super::record::{Asked, Capability, Record, State};
 use crate::clock::Timestamp;
 use crate::context::OperationId;
 use crate::error::Error;
@@ -8,7 +8,7 @@ use crate::payload::{Payload, ServedFrom};
 use crate::sync::{Mutex, MutexGuard, Notify};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// What a caller can be told of an operation at this moment.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub(super) struct Inside {
     pub(super) released: Option<Option<Timestamp>>,
     /// A task or the worker works on it.
     pub(super) driven: bool,
+    /// The task of a caller works on it, and will say how it ended: in more words than the record's.
+    pub(super) answering: bool,
     /// Somebody left, or was told to wait: the operation must be brought to an end without its callers.
     pub(super) told: bool,
     /// Callers that wait.
@@ -92,6 +94,7 @@ impl Live {
                 changes: 0,
                 released: None,
                 driven: true,
+                answering: false,
                 told: false,
                 waiting: 0,
                 ended: None,
@@ -110,10 +113,29 @@ impl Live {
         self.changed.notified()
     }
 
+    /// Looks at the record, which is held meanwhile; `None` until the claim is answered.
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Record) -> T) -> Option<T> {
+        self.lock().record.as_ref().map(look)
+    }
+
     /// The record as this process knows it; `None` until the claim is answered.
     #[must_use]
     pub fn record(&self) -> Option<Record> {
         self.lock().record.clone()
+    }
+
+    /// What was asked, once the claim is answered.
+    #[must_use]
+    pub fn asked(&self) -> Option<Arc<Asked>> {
+        self.peek(|record| Arc::clone(&record.asked))
+    }
+
+    /// What can be told of its record alone, if it has ended.
+    pub(crate) fn replay(&self, now: Timestamp) -> Option<Result<Response<Payload>, Error>> {
+        match told_of(self.lock().record.as_ref()?, now) {
+            Told::Final(told) => Some(*told),
+            Told::NotYet(_) | Told::Unclaimed => None,
+        }
     }
 
     /// The id under which the claim is, or would be, on record.
@@ -124,7 +146,10 @@ impl Live {
 
     /// Gives every waiting caller this result.
     pub fn end(&self, result: Result<Response<Payload>, Error>) {
-        self.lock().ended = Some(result);
+        let mut inside = self.lock();
+        inside.ended = Some(result);
+        inside.answering = false;
+        drop(inside);
         self.changed.notify_waiters();
     }
 
@@ -137,14 +162,27 @@ impl Live {
             return false;
         }
         inside.ended = Some(result);
+        inside.answering = false;
         drop(inside);
         self.changed.notify_waiters();
         true
     }
 
+    /// Whether the task of a caller works on it, and will say how it ended.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.lock().answering
+    }
+
+    /// The task of a caller has nothing to say beyond the record.
+    pub(crate) fn leave_to_the_record(&self) {
+        self.lock().answering = false;
+        self.changed.notify_waiters();
+    }
+
     /// Nobody works on it any more. Whoever waits for a claim that was never answered must ask again.
     pub(super) fn abandoned(inside: &mut Inside, id: OperationId) {
         inside.driven = false;
+        inside.answering = false;
         if inside.record.is_none() && inside.ended.is_none() {
             let wait = std::time::Duration::from_secs(1);
             inside.ended = Some(Err(Error::in_flight(id, wait)));
@@ -157,22 +195,14 @@ impl Live {
         Self::told_inside(&self.lock(), now)
     }
 
-    /// What can be told now to one who asked for this; else the operation that has the key. Both are looked at under one
-    /// lock: an answer that comes between belongs to another request.
-    pub(crate) fn told_to(&self, asked: &Fingerprint, now: Timestamp) -> Result<Told, OperationId> {
-        let inside = self.lock();
-        match &inside.record {
-            Some(record) if record.asked.fingerprint != *asked => Err(record.id()),
-            _ => Ok(Self::told_inside(&inside, now)),
-        }
-    }
-
     fn told_inside(inside: &Inside, now: Timestamp) -> Told {
         if let Some(ended) = &inside.ended {
             return Told::Final(Box::new(ended.clone()));
         }
         match &inside.record {
             None => Told::Unclaimed,
+            // Whatever the record's state: nobody is told an end that is known to be wrong.
+            Some(record) if record.progress.contradicted => told_of(record, now),
             // Not on record yet: a crash now would send it again, or leave it in doubt, so nobody may be told that it is
             // over.
             Some(record) if inside.dirty && only_the_journal_knows(record) => {
@@ -190,6 +220,9 @@ impl Live {
 #[must_use]
 pub fn told_of(record: &Record, now: Timestamp) -> Told {
     let id = record.id();
+    if record.progress.contradicted {
+        return Told::Final(Box::new(Err(Error::contradicted(id))));
+    }
     match record.state() {
         // What it answered is gone: all that is known is that the key was used.
         _ if record.is_tombstone() => Told::Final(Box::new(Err(Error::KeyExpired))),
@@ -203,7 +236,7 @@ pub fn told_of(record: &Record, now: Timestamp) -> Told {
 }
 
 /// Whether an end that a crash forgets could come out otherwise. What a keyed upstream has done, it says again.
-fn only_the_journal_knows(record: &Record) -> bool {
+pub(super) fn only_the_journal_knows(record: &Record) -> bool {
     let keyed = matches!(record.asked.capability, Capability::Keyed { .. });
     match record.state() {
         State::Rejected => true,

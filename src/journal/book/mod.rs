@@ -9,13 +9,16 @@
 mod attempts;
 mod live;
 mod pages;
+mod recent;
 mod settled;
+mod status;
 mod steps;
 mod tasks;
 
 pub use live::{Live, Told, told_of};
-pub(crate) use pages::Entered;
-use pages::{KeyOf, Pages};
+use pages::Pages;
+pub(crate) use pages::{Entered, Joined, KeyOf};
+pub use status::Status;
 pub(crate) use steps::NotMade;
 pub(crate) use tasks::Tasks;
 

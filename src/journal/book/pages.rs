@@ -3,6 +3,7 @@
 use super::super::record::{Record, State};
 use super::Book;
 use super::live::{Inside, Live};
+use super::recent::{Recent, keeps};
 use crate::context::{OperationId, OperationKey, Tenant};
 use crate::error::Error;
 use crate::payload::Payload;
@@ -18,6 +19,16 @@ pub(crate) type KeyOf = (Arc<str>, Tenant, OperationKey);
 pub(super) struct Pages {
     pub(super) by_id: HashMap<OperationId, Arc<Live>>,
     pub(super) by_key: HashMap<KeyOf, Arc<Live>>,
+    pub(super) recent: Recent,
+}
+
+/// What a repeat of a key finds without a look into the journal.
+#[derive(Debug)]
+pub(crate) enum Joined {
+    /// Somebody works on it or waits for it: one more waits now.
+    Running(Arc<Live>),
+    /// It is completed, and nobody works on it.
+    Settled(Arc<Live>),
 }
 
 /// Whether a caller starts the work on an operation or joins it.
@@ -40,6 +51,16 @@ impl Book {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The operation under a key, if it is known here.
+    pub(crate) fn join(&self, key: &KeyOf) -> Option<Joined> {
+        let pages = self.pages();
+        if let Some(live) = pages.by_key.get(key) {
+            live.lock().waiting += 1;
+            return Some(Joined::Running(Arc::clone(live)));
+        }
+        pages.recent.get(key).map(Joined::Settled)
+    }
+
     /// The live operation under a key, entered by one more caller.
     pub(crate) fn enter(&self, key: KeyOf, id: OperationId) -> Entered {
         let mut pages = self.pages();
@@ -51,7 +72,10 @@ impl Book {
             return Entered::Full;
         }
         let live = Arc::new(Live::new(id, key.clone(), None));
-        live.lock().waiting = 1;
+        let mut inside = live.lock();
+        inside.waiting = 1;
+        inside.answering = true;
+        drop(inside);
         pages.by_key.insert(key, Arc::clone(&live));
         pages.by_id.insert(id, Arc::clone(&live));
         Entered::Drive(live)
@@ -147,7 +171,11 @@ impl Book {
             return;
         }
         let id = inside.record.as_ref().map_or(live.id, Record::id);
+        let weight = keeps(&inside);
         drop(inside);
+        if let Some(weight) = weight {
+            pages.recent.keep(live, weight);
+        }
         if pages
             .by_id
             .get(&id)

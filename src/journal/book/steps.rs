@@ -32,11 +32,23 @@ impl Book {
             change(record);
             Ok::<_, std::convert::Infallible>(())
         };
-        match self.try_step(live, change).await {
-            Ok((record, ())) => Ok(record),
+        match self.try_step_whole(live, change).await {
+            Ok(made) => Ok(made),
             Err(NotMade::Journal(error)) => Err(error),
             Err(NotMade::Refused(never)) => match never {},
         }
+    }
+
+    /// A step that the record may refuse, and the record as the journal has it then.
+    pub(crate) async fn try_step_whole<E>(
+        &self,
+        live: &Live,
+        change: impl FnOnce(&mut Record) -> Result<(), E>,
+    ) -> Result<Record, NotMade<E>> {
+        let mut made = None;
+        self.make_step(live, change, |next| made = Some(next.clone()))
+            .await?;
+        made.ok_or(NotMade::Journal(JournalError::Missing(live.id)))
     }
 
     /// A step that the record may refuse when its turn comes.
@@ -44,7 +56,17 @@ impl Book {
         &self,
         live: &Live,
         change: impl FnOnce(&mut Record) -> Result<T, E>,
-    ) -> Result<(Record, T), NotMade<E>> {
+    ) -> Result<T, NotMade<E>> {
+        self.make_step(live, change, |_| {}).await
+    }
+
+    /// `show` sees the record as the journal has it then.
+    async fn make_step<T, E>(
+        &self,
+        live: &Live,
+        change: impl FnOnce(&mut Record) -> Result<T, E>,
+        show: impl FnOnce(&Record),
+    ) -> Result<T, NotMade<E>> {
         let _turn = live.turn.lock().await;
         let (before, unrecorded, changes, next, made) = {
             let inside = live.lock();
@@ -62,11 +84,13 @@ impl Book {
                 if before != next.state() || unrecorded {
                     self.tell_moved(&next);
                 }
-                self.adopt(live, next.clone(), Some(changes));
-                if next.progress.due.is_some() {
+                show(&next);
+                let due = next.progress.due.is_some();
+                self.adopt(live, next, Some(changes));
+                if due {
                     self.inner.due.notify_one();
                 }
-                Ok((next, made))
+                Ok(made)
             }
             Err(JournalError::Conflict(current)) => {
                 self.adopt(live, (*current).clone(), None);
@@ -236,7 +260,13 @@ impl Book {
             if !live.lock().dirty {
                 return true;
             }
-            match self.step(live, |_| {}).await {
+            let nothing = |_: &mut Record| Ok::<_, std::convert::Infallible>(());
+            let made = match self.try_step(live, nothing).await {
+                Ok(()) => Ok(()),
+                Err(NotMade::Journal(error)) => Err(error),
+                Err(NotMade::Refused(never)) => match never {},
+            };
+            match made {
                 // What came in between is written by the next turn.
                 Ok(_) | Err(JournalError::Conflict(_)) => {}
                 // Another operation about the same thing came first: this one cannot be promised, and stays as it was.
@@ -266,7 +296,7 @@ impl Book {
             matches!(record.state(), State::Unknown | State::Ready)
                 && record.progress.due.is_some_and(|due| due > now)
         };
-        if live.lock().driven || !live.record().is_some_and(|record| waits(&record)) {
+        if live.lock().driven || live.peek(waits) != Some(true) {
             return;
         }
         // Should the step fail, the check is made when it was due anyway.

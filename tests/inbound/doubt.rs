@@ -1,0 +1,256 @@
+//! What is not known: handlers that break down, processes that die, answers that cannot be kept.
+
+use crate::rig::{Does, Rig, config, paying, soon};
+use std::sync::Arc;
+use std::time::Duration;
+use tower::ServiceExt;
+use tower_sturdy::inbound::InboundConfig;
+use tower_sturdy::journal::{
+    BoxFuture, Capability, Concurrent, Observation, Proof, Record, SqliteJournal, StoredAnswer,
+};
+use tower_sturdy::reconcile::{Hooks, NoHooks, ReconcileConfig, Upstream};
+
+#[tokio::test]
+async fn a_handler_that_breaks_down_leaves_doubt_and_never_runs_twice() {
+    for does in [Does::Panics, Does::PanicsLate, Does::AnswersALot] {
+        let folder = tempfile::tempdir().unwrap();
+        let rig = Rig::sqlite(&folder.path().join("inbound.db"));
+        rig.till.next([does]);
+        let first = soon(rig.pay("a")).await;
+        let operation = first.problem(409)["operation"].clone();
+        assert!(operation.is_string(), "{does:?}");
+        for _ in 0..2 {
+            let again = soon(rig.pay("a")).await;
+            assert_eq!(again.problem(409)["operation"], operation, "{does:?}");
+        }
+        let asked = rig.operation("a", first.header("location")).await;
+        assert_eq!(asked.header("operation-state"), "unknown", "{does:?}");
+        assert_eq!(rig.till.runs(), 1, "{does:?}");
+        assert_eq!(soon(rig.pay("b")).await.status, 201);
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_takes_too_long_is_given_up_and_in_doubt() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path().join("inbound.db")).unwrap();
+    let short = InboundConfig {
+        handler_limit: Duration::from_millis(50),
+        ..config()
+    };
+    let rig = Rig::over(Arc::new(journal), &Arc::default(), short);
+    rig.till.next([Does::Waits]);
+    soon(rig.pay("a")).await.problem(409);
+    soon(rig.pay("a")).await.problem(409);
+    assert_eq!(rig.till.runs(), 1);
+}
+
+#[tokio::test]
+async fn a_replay_survives_a_restart_and_so_does_doubt() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("inbound.db");
+    let before = Rig::sqlite(&file);
+    let paid = soon(before.pay("paid")).await;
+    before.till.next([Does::Waits]);
+    let router = before.router.clone();
+    let lost = tokio::spawn(router.oneshot(paying("lost", "a", "{\"amount\":1}")));
+    soon(before.till.entered.notified()).await;
+    soon(before.till.entered.notified()).await;
+    // As if the process had died in the handler.
+    before.book.kill();
+    lost.abort();
+    drop(before);
+
+    let after = Rig::sqlite(&file);
+    let again = soon(after.pay("paid")).await;
+    assert_eq!((again.status, &again.body), (paid.status, &paid.body));
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    soon(after.ask(paying("paid", "a", "{\"amount\":2}")))
+        .await
+        .problem(422);
+    let doubt = soon(after.pay("lost")).await;
+    doubt.problem(409);
+    assert_eq!(after.till.runs(), 0);
+    assert_eq!(soon(after.pay("new")).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_stop_its_handler() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::sqlite(&folder.path().join("inbound.db"));
+    rig.till.next([Does::Waits]);
+    let call = tokio::spawn(
+        rig.router
+            .clone()
+            .oneshot(paying("a", "a", "{\"amount\":1}")),
+    );
+    soon(rig.till.entered.notified()).await;
+    call.abort();
+    assert!(call.await.is_err());
+    rig.till.go_on.notify_one();
+    let told = soon(async {
+        loop {
+            let told = rig.pay("a").await;
+            if told.status != 409 {
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // Whoever joins in the last moment gets the answer itself.
+    assert_eq!(told.status, 200);
+    assert_eq!(rig.pay("a").await.body, told.body);
+    assert_eq!(rig.till.runs(), 1);
+}
+
+#[tokio::test]
+async fn a_caller_is_told_what_its_handler_said_though_another_was_told_to_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::sqlite(&folder.path().join("inbound.db"));
+    rig.till.next([Does::Waits, Does::SaysItDidNothing]);
+    let waits = tokio::spawn(
+        rig.router
+            .clone()
+            .oneshot(paying("a", "a", "{\"amount\":1}")),
+    );
+    soon(rig.till.entered.notified()).await;
+    soon(rig.pay("a")).await.problem(409);
+    rig.till.go_on.notify_one();
+    assert_eq!(soon(waits).await.unwrap().unwrap().status(), 200);
+
+    // The same where it did nothing: nobody is left waiting for a worker that there is not.
+    rig.till.plan.lock().unwrap().clear();
+    rig.till.next([Does::SaysItDidNothing]);
+    let (first, second) = soon(async { tokio::join!(rig.pay("b"), rig.pay("b")) }).await;
+    assert!(first.status == 409 && second.status == 409);
+    let bodies = [&first.body, &second.body];
+    assert!(
+        bodies.iter().any(|body| body.contains("paid 1")),
+        "{bodies:?}"
+    );
+    assert_eq!(soon(rig.pay("b")).await.status, 201);
+}
+
+/// Finds that the payment was made.
+#[derive(Debug)]
+struct Books;
+
+impl Hooks for Books {
+    fn observe<'a>(&'a self, record: &'a Record, _: &'a Upstream) -> BoxFuture<'a, Observation> {
+        let proof = Proof {
+            answer: StoredAnswer {
+                status: 200,
+                headers: Vec::new(),
+                body: "found".into(),
+            },
+            evidence: format!("{} is in the books", record.asked.key),
+        };
+        Box::pin(std::future::ready(Observation::Found(proof)))
+    }
+}
+
+#[tokio::test]
+async fn doubt_is_settled_by_a_hook_and_parked_where_no_hook_can_tell() {
+    let hooks: [(Arc<dyn Hooks>, &str); 2] = [
+        (Arc::new(Books), "completed"),
+        (Arc::new(NoHooks), "parked"),
+    ];
+    for (hooks, state) in hooks {
+        let folder = tempfile::tempdir().unwrap();
+        let rig = Rig::sqlite(&folder.path().join("inbound.db"));
+        rig.till.next([Does::Panics]);
+        let location = soon(rig.pay("a")).await.header("location").to_owned();
+        let worker = rig
+            .guard
+            .recovery(ReconcileConfig::default(), hooks)
+            .unwrap();
+        let told = soon(async {
+            loop {
+                worker.work_off().await.unwrap();
+                let told = rig.operation("a", &location).await;
+                if told.header("operation-state") == state {
+                    return told;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        let again = soon(rig.pay("a")).await;
+        if state == "completed" {
+            assert_eq!((again.status, again.body.as_str()), (200, "found"));
+        } else {
+            assert_eq!(told.status, 409);
+            assert!(
+                again.problem(409)["detail"]
+                    .as_str()
+                    .unwrap()
+                    .contains("waits for a person")
+            );
+        }
+        assert_eq!(rig.till.runs(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_is_keyed_may_run_again_by_the_worker_under_the_same_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Arc::new(SqliteJournal::open(folder.path().join("inbound.db")).unwrap());
+    let keyed = InboundConfig {
+        capability: Capability::Keyed {
+            horizon: Duration::from_secs(3_600),
+            concurrent: Concurrent::Proven,
+        },
+        ..config()
+    };
+    let rig = Rig::over(journal, &Arc::default(), keyed);
+    rig.till.next([Does::Panics]);
+    soon(rig.pay("a")).await.problem(409);
+    // Beneath authentication: what runs again has no credentials, so the account is put back here.
+    let account = crate::rig::Account("a".into());
+    let till = Arc::clone(&rig.till);
+    let beneath = axum::Router::new()
+        .route("/bills/{bill}/pay", axum::routing::post(crate::rig::pay))
+        .with_state(till)
+        .layer(axum::Extension(account));
+    let worker = rig
+        .guard
+        .recovery_by::<_, axum::body::Body, _>(
+            ReconcileConfig::default(),
+            Arc::new(Absent),
+            beneath,
+        )
+        .unwrap();
+    let told = soon(async {
+        loop {
+            worker.work_off().await.unwrap();
+            let told = rig.pay("a").await;
+            if told.status != 409 {
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(
+        (told.status, told.header("idempotent-replayed")),
+        (201, "true")
+    );
+    let paid = rig.till.paid.lock().unwrap().clone();
+    assert_eq!(paid.len(), 2);
+    assert_eq!(
+        paid[0], paid[1],
+        "the same request, the same key to pass on"
+    );
+}
+
+/// Finds nothing.
+#[derive(Debug)]
+struct Absent;
+
+impl Hooks for Absent {
+    fn observe<'a>(&'a self, _: &'a Record, _: &'a Upstream) -> BoxFuture<'a, Observation> {
+        let scope = "everything".to_owned();
+        Box::pin(std::future::ready(Observation::Absent { scope }))
+    }
+}
