@@ -339,7 +339,9 @@ async fn the_words_of_the_journal_reach_the_caller() {
     journal.next(Call::Claim, [Fault::Fails]);
     let refused = house.service.clone().oneshot(pay("a")).await.unwrap_err();
     assert!(
-        refused.to_string().contains("the journal failed: planned"),
+        refused
+            .to_string()
+            .contains("this claim failed before it was made"),
         "{refused}"
     );
     // A step that seemed to fail may have been made, and would be taken up by the worker: nobody is told "not sent".

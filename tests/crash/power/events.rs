@@ -81,6 +81,9 @@ fn is_send(call: &Call, port: u16, upstream: &mut Vec<i32>) -> bool {
     }
 }
 
+/// What lies beside a journal and holds no record: rebuilt, or, where it is missed, the journal is in quarantine.
+const BESIDE: [&str; 4] = ["-shm", "-lock", "-incarnation", "-owners"];
+
 enum Done {
     Nothing,
     Event(Event),
@@ -92,7 +95,8 @@ fn on_files(call: &Call, directory: &Path) -> Done {
     let name = |path: &[u8]| {
         let name = path.strip_prefix(directory.as_os_str().as_bytes())?;
         let name = String::from_utf8(name.to_vec()).unwrap();
-        (!name.ends_with("-shm")).then(|| name.trim_start_matches('/').to_owned())
+        let beside = BESIDE.iter().any(|part| name.contains(part));
+        (!beside).then(|| name.trim_start_matches('/').to_owned())
     };
     let behind = || name(&call.behind()?);
     let at = |argument| usize::try_from(call.number(argument)).unwrap();
@@ -130,7 +134,10 @@ fn on_files(call: &Call, directory: &Path) -> Done {
                 let path = argument
                     .split_once('<')
                     .map_or(&**argument, |(_, path)| path);
-                path.contains(&hex(directory)) && !path.contains(&hex(Path::new("-shm")))
+                let beside = BESIDE
+                    .iter()
+                    .any(|part| path.contains(&hex(Path::new(part))));
+                path.contains(&hex(directory)) && !beside
             });
             assert!(
                 !touched,

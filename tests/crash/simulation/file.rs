@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use tempfile::TempDir;
+use tower_sturdy::clock::Timestamp;
 use tower_sturdy::journal::SqliteJournal;
+use tower_sturdy::journal::sqlite::Adoption;
 
 struct Unpark(Thread);
 
@@ -72,7 +74,13 @@ impl File {
             let log = OpenOptions::new().write(true).open(to.path().join(LOG));
             log.unwrap().set_len(length).unwrap();
         }
-        Self::open(to)
+        let file = Self::open(to);
+        // It is a copy, and nothing was missed since it was made.
+        if file.journal.quarantine().is_some() {
+            let adoption = Adoption::new(None, "the simulation", "its process died");
+            at_once(file.journal.adopt(&adoption, Timestamp::default())).unwrap();
+        }
+        file
     }
 }
 
