@@ -283,7 +283,9 @@ mod tests {
         fn other_values_have_another_form(one in json(), other in json()) {
             let (a, b) = (one.to_string(), other.to_string());
             if let (Ok(a), Ok(b)) = (canonical(a.as_bytes()), canonical(b.as_bytes())) {
-                prop_assert_eq!(a == b, one.to_string() == other.to_string());
+                // As they are written: serde_json takes 1.0 and 1 for one number.
+                let written = (one.to_string(), other.to_string());
+                prop_assert_eq!(a == b, written.0 == written.1);
             }
         }
 

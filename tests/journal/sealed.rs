@@ -58,6 +58,7 @@ async fn found(journal: &dyn Journal, id: u128) -> Result<Record, JournalError> 
     Ok(found.expect("it is on record"))
 }
 
+#[cfg(feature = "sqlite")]
 fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|at| at == text.as_bytes())
 }

@@ -58,7 +58,7 @@ pub fn explore(setup: &Setup, most: usize, settled_every: u64) -> Found {
             ways.push((number, Some(what)));
             let wrong = look(&next).map(str::to_owned);
             let wrong = wrong.or_else(|| {
-                let chosen = settled_every > 0 && digest % settled_every == 0;
+                let chosen = settled_every > 0 && digest.is_multiple_of(settled_every);
                 chosen.then(|| stuck(setup, &next, base)).flatten()
             });
             if let Some(wrong) = wrong {

@@ -4,7 +4,13 @@
 //!
 //! Under the four assumptions of the README no order leads to a second effect, a changed final state, an untrue word or a
 //! stuck operation. For each assumption there is a run that breaks it, and is seen to fail.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "tests")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests"
+)]
 
 mod explore;
 mod moves;
@@ -30,8 +36,8 @@ fn ends() -> u64 {
 }
 
 #[track_caller]
-fn holds(setup: Setup) {
-    let found = explore(&setup, MOST, 64);
+fn holds(setup: &Setup) {
+    let found = explore(setup, MOST, 64);
     println!("{}: {} worlds", setup.name, found.worlds);
     assert!(found.wrong.is_none(), "{setup:?}: {:#?}", found.wrong);
     assert!(
@@ -42,8 +48,8 @@ fn holds(setup: Setup) {
 }
 
 #[track_caller]
-fn fails(setup: Setup, how: &str) {
-    let found = explore(&setup, MOST, 0);
+fn fails(setup: &Setup, how: &str) {
+    let found = explore(setup, MOST, 0);
     let (wrong, way) = found.wrong.expect("it was to be seen");
     println!(
         "{}: {wrong} after {way:?} ({} worlds)",
@@ -119,17 +125,17 @@ fn setups(capability: Capability) -> Vec<Setup> {
 
 #[test]
 fn keyed_writes_are_safe_in_every_order_of_events() {
-    setups(keyed()).into_iter().for_each(holds);
+    setups(keyed()).iter().for_each(holds);
 }
 
 #[test]
 fn writes_that_a_look_up_finds_are_safe_in_every_order_of_events() {
-    setups(Capability::Lookup).into_iter().for_each(holds);
+    setups(Capability::Lookup).iter().for_each(holds);
 }
 
 #[test]
 fn writes_that_leave_once_are_safe_in_every_order_of_events() {
-    setups(Capability::None).into_iter().for_each(holds);
+    setups(Capability::None).iter().for_each(holds);
 }
 
 #[test]
@@ -139,13 +145,13 @@ fn a1_broken_two_keys_for_one_bill_are_seen_to_pay_twice() {
         new_key_each: true,
         ..Setup::new("A1", keyed())
     };
-    fails(broken, "two effects");
+    fails(&broken, "two effects");
 }
 
 #[test]
 fn a2_broken_an_upstream_that_forgets_before_the_horizon_is_seen_to_pay_twice() {
     fails(
-        Setup {
+        &Setup {
             retention: 1,
             ..Setup::new("A2", keyed())
         },
@@ -159,13 +165,13 @@ fn a2_broken_a_key_that_is_called_safe_at_once_and_is_not_is_seen_to_pay_twice()
         horizon: Duration::from_secs(10 * HORIZON),
         concurrent: Concurrent::Proven,
     };
-    fails(Setup::new("A2, at once", capability), "two effects");
+    fails(&Setup::new("A2, at once", capability), "two effects");
 }
 
 #[test]
 fn a3_broken_a_journal_that_loses_a_step_is_seen_to_let_a_write_leave_twice() {
     fails(
-        Setup {
+        &Setup {
             rolls_back: true,
             ..Setup::new("A3", Capability::Lookup)
         },
@@ -180,7 +186,7 @@ fn a4_broken_a_used_key_that_is_taken_as_new_is_seen_to_pay_twice() {
         asks: 2,
         ..Setup::new("A4", Capability::Lookup)
     };
-    fails(broken, "two effects");
+    fails(&broken, "two effects");
 }
 
 #[test]
@@ -190,5 +196,5 @@ fn a_wall_clock_that_is_believed_as_it_is_is_seen_to_pay_twice() {
         trusts_wall: true,
         ..Setup::new("clock", keyed())
     };
-    fails(broken, "two effects");
+    fails(&broken, "two effects");
 }

@@ -463,8 +463,9 @@ impl Step<'_> {
         let Some(known) = self.world.hosts[host].known.clone() else {
             return;
         };
-        if self.world.hosts[host].dirty && !self.commit(host, known) && self.world.hosts[host].dirty
-        {
+        let was_dirty = self.world.hosts[host].dirty;
+        let committed = !was_dirty || self.commit(host, known);
+        if !committed && self.world.hosts[host].dirty {
             return; // What came first is known now; the rest is recorded in the next turn.
         }
         let here = &mut self.world.hosts[host];
