@@ -23,22 +23,22 @@ type Tellings = BTreeMap<Operation, Vec<Told>>;
 
 #[test]
 fn two_processes_with_32_tasks_each_make_one_effect_a_keyed_write() {
-    race(true, 0);
+    they_meet(true, 0);
 }
 
 #[test]
 fn two_processes_with_32_tasks_each_make_one_effect_a_looked_up_write() {
-    race(false, 0);
+    they_meet(false, 0);
 }
 
 #[test]
 fn two_processes_that_start_while_a_third_is_killed_make_one_effect_a_keyed_write() {
-    race(true, 3);
+    they_meet(true, 3);
 }
 
 #[test]
 fn two_processes_that_start_while_a_third_is_killed_make_one_effect_a_looked_up_write() {
-    race(false, 3);
+    they_meet(false, 3);
 }
 
 /// All of them; none that the upstream must refuse, for a refusal whose answer is lost is in doubt for long.
@@ -47,10 +47,17 @@ fn operations() -> impl Iterator<Item = Operation> {
     all.filter(|operation| !operation.is_refused())
 }
 
-/// Two processes pay all of them, after `kills` others were killed at it. Each time the pair is started first, so that
-/// the file of a process that dies is opened by two at once.
-fn race(keyed: bool, kills: usize) {
+/// Races until one operation was worked on by one process while the other asked for it: on a busy machine one process may
+/// be through before the other gets any time.
+fn they_meet(keyed: bool, kills: usize) {
     let seed = number("STURDY_SEED").unwrap_or(1);
+    let met = (0..6).any(|round| race(keyed, kills, seed + 1_000 * round) > 0);
+    assert!(met, "the processes never met");
+}
+
+/// Returns how many operations both worked on at once. Two processes pay all of them, after `kills` others were killed at it. Each time the pair is started first, so that
+/// the file of a process that dies is opened by two at once.
+fn race(keyed: bool, kills: usize, seed: u64) -> usize {
     let mut rng = fastrand::Rng::with_seed(seed);
     let directory = tempfile::tempdir().unwrap();
     let journal = directory.path().join("shared.journal");
@@ -88,7 +95,8 @@ fn race(keyed: bool, kills: usize) {
     }
     let case = Case::new(told, &journal, upstream.end());
     report(&case, &each, keyed, kills, seed);
-    check(&case, &each, keyed, kills, seed);
+    check(&case, keyed, kills, seed);
+    met(&each)
 }
 
 /// Lets two processes pay all of them at the same time; returns what each was told.
@@ -161,7 +169,7 @@ fn met(each: &[Tellings; 2]) -> usize {
     told.filter(|told| told.contains(&Told::Elsewhere)).count()
 }
 
-fn check(case: &Case, each: &[Tellings; 2], keyed: bool, kills: usize, seed: u64) {
+fn check(case: &Case, keyed: bool, kills: usize, seed: u64) {
     let mut wrong = case.judge();
     // Whatever goes wrong here leaves doubt, so each of these would be untrue of some.
     for (operation, told) in &case.told {
@@ -179,7 +187,6 @@ fn check(case: &Case, each: &[Tellings; 2], keyed: bool, kills: usize, seed: u64
         wrong.len(),
         wrong.join("\n")
     );
-    assert!(met(each) > 0, "the processes never met");
 }
 
 #[test]
