@@ -55,8 +55,8 @@ fn they_meet(keyed: bool, kills: usize) {
     assert!(met, "the processes never met");
 }
 
-/// Returns how many operations both worked on at once. Two processes pay all of them, after `kills` others were killed at it. Each time the pair is started first, so that
-/// the file of a process that dies is opened by two at once.
+/// Two processes pay all of them, after `kills` others were killed at it. Each time the pair is started first, so that
+/// the file of a process that dies is opened by two at once. Returns how many operations both worked on at once.
 fn race(keyed: bool, kills: usize, seed: u64) -> usize {
     let mut rng = fastrand::Rng::with_seed(seed);
     let directory = tempfile::tempdir().unwrap();
