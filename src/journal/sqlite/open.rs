@@ -13,6 +13,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// One at a time in this process: closing the handle that made a file would drop the locks that another connection
 /// of the same process holds on it (POSIX locks belong to the process).
@@ -64,10 +65,10 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Keeper), W
     if connection.is_readonly("main")? {
         return Err(WhyNot::ReadOnly);
     }
-    make_durable(&connection)?;
     let neighbours = Neighbours::of(itself);
     let locked = neighbours.lock(config.busy_timeout)?;
     let locked = locked.ok_or(WhyNot::Locked)?;
+    make_durable_in_time(&connection, config.busy_timeout)?;
     bring_up_to_date(&connection, config)?;
     let keeper = Keeper::start(neighbours, &connection, &locked).map_err(WhyNot::of)?;
     if keeper.quarantine().is_none() {
@@ -144,6 +145,26 @@ fn recognise(connection: &Connection) -> Result<i32, WhyNot> {
     Err(WhyNot::Foreign(format!(
         "an SQLite database of another application (application_id {application}, {tables} tables and indexes)"
     )))
+}
+
+/// SQLite does not wait for the lock that the first change to WAL needs, and another process that opens the same new file
+/// holds it for a moment by looking: so this waits for it, for about `limit`.
+fn make_durable_in_time(connection: &Connection, limit: Duration) -> Result<(), WhyNot> {
+    const STEP: Duration = Duration::from_millis(5);
+    let mut left = limit;
+    connection.busy_timeout(Duration::ZERO)?;
+    loop {
+        match make_durable(connection) {
+            Err(WhyNot::Locked) if !left.is_zero() => {
+                std::thread::park_timeout(STEP);
+                left = left.saturating_sub(STEP);
+            }
+            done => {
+                connection.busy_timeout(limit)?;
+                return done;
+            }
+        }
+    }
 }
 
 fn make_durable(connection: &Connection) -> Result<(), WhyNot> {
