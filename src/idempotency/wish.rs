@@ -99,7 +99,7 @@ impl Shared {
         let upstream_key = key::upstream_key(&self.namespace, &tenant, &key);
         self.writes.plant(&mut request, &upstream_key)?;
         let asked = Asked {
-            id: OperationId::from_bits(self.book.random().id()),
+            id: OperationId::new(at, self.book.random().id()),
             namespace: Arc::clone(&self.namespace),
             tenant,
             key,

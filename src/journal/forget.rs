@@ -185,6 +185,20 @@ mod tests {
     }
 
     #[test]
+    fn a_numbered_key_leaves_a_tombstone_whatever_is_kept() {
+        let mut record = over(10, Some(10), 20);
+        assert_eq!(fate(&record, at(21), Keep::Nothing), Fate::Deleted);
+        record.asked = std::sync::Arc::new(Asked {
+            key: crate::context::OperationKey::derived(&[7; 32], 1),
+            ..(*record.asked).clone()
+        });
+        // Deleted, it would hide the numbers behind it.
+        for keep in [Keep::Tombstones, Keep::Nothing] {
+            assert!(matches!(fate(&record, at(21), keep), Fate::Tombstone(_)));
+        }
+    }
+
+    #[test]
     fn only_what_is_over_is_forgotten() {
         let record = over(10, None, 20);
         for keep in [Keep::Tombstones, Keep::Nothing] {

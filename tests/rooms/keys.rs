@@ -332,6 +332,17 @@ async fn what_is_contradicted_while_it_is_waited_for_is_told_as_that() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_id_of_an_operation_begins_with_the_time_it_was_asked_at() {
+    let journal = faulty();
+    let (probe, _) = upstream([]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    house.service.clone().oneshot(pay("a")).await.unwrap();
+    let record = on_record(journal.inner(), "a").await.unwrap();
+    let begins = record.id().bits() >> 80;
+    assert_eq!(begins, u128::from(record.asked.at.as_millis()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_words_of_the_journal_reach_the_caller() {
     let journal = faulty();
     let (probe, counts) = upstream([Does::Answers(429)]);
