@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::idempotency::Writes;
 use crate::journal::Capability;
 use crate::payload::Payload;
-use crate::rate_limit::{Class, ClassOf, Quota, Scope};
+use crate::rate_limit::{Class, ClassOf, Counts, Quota, Scope};
 use http::Request;
 use std::borrow::Cow;
 
@@ -32,6 +32,8 @@ impl From<Limit> for Quota {
             } else {
                 Scope::Tenant
             },
+            counts: Counts::Requests,
+            reserve: 0,
             class: match limit.class {
                 EndpointClass::Any => None,
                 EndpointClass::Batch => Some(BATCH),

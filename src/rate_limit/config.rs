@@ -27,6 +27,18 @@ pub enum Scope {
     App,
 }
 
+/// What a request takes of a quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Counts {
+    /// One slot.
+    #[default]
+    Requests,
+    /// As many slots as it [costs](super::ClassOf::cost): a batch of 30 takes 30.
+    Cost,
+}
+
 /// At most `limit` requests in any window of `per`.
 ///
 /// ```
@@ -53,6 +65,12 @@ pub struct Quota {
     pub scope: Scope,
     /// Which requests it counts: one class, or (`None`) every request.
     pub class: Option<Class>,
+    /// What each of them takes of it.
+    pub counts: Counts,
+    /// How many of its slots only [`Priority::UserAction`] may use. Background work never takes the last `reserve`
+    /// slots, so a user action finds one free as long as users alone use fewer. The [room](super#how-much-to-reserve)
+    /// has a table.
+    pub reserve: u32,
 }
 
 impl Quota {
@@ -65,6 +83,8 @@ impl Quota {
             per,
             scope: Scope::Tenant,
             class: None,
+            counts: Counts::Requests,
+            reserve: 0,
         }
     }
 
@@ -80,6 +100,20 @@ impl Quota {
     #[must_use]
     pub const fn at_once(name: &'static str, limit: u32) -> Self {
         Self::per_tenant(name, limit, Duration::ZERO)
+    }
+
+    /// Counts what requests cost, not how many they are.
+    #[must_use]
+    pub const fn by_cost(mut self) -> Self {
+        self.counts = Counts::Cost;
+        self
+    }
+
+    /// Keeps this many slots for user actions.
+    #[must_use]
+    pub const fn reserving(mut self, slots: u32) -> Self {
+        self.reserve = slots;
+        self
     }
 
     /// Counts requests of this class only.
@@ -141,6 +175,35 @@ pub enum Anchor {
     },
 }
 
+/// How scheduled work is spread, so that a bulk sync trickles and does not empty a window at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// It goes as fast as the quotas let it.
+    #[default]
+    Unpaced,
+    /// Each tenant's scheduled calls are spread evenly over the tightest of its quotas: one goes every
+    /// `per / (limit - reserve)`, less a tenth, for an even pace never catches up with what it missed.
+    Even,
+    /// At least this long lies between two scheduled calls of one tenant.
+    Every(Duration),
+}
+
+impl Pace {
+    pub(super) fn every(self, quotas: &[Quota]) -> Duration {
+        match self {
+            Self::Unpaced => Duration::ZERO,
+            Self::Every(every) => every,
+            Self::Even => quotas
+                .iter()
+                .filter(|quota| quota.class.is_none() && quota.counts == Counts::Requests)
+                .map(|quota| quota.per / quota.limit.saturating_sub(quota.reserve).max(1))
+                .max()
+                .unwrap_or_default()
+                .mul_f64(0.9),
+        }
+    }
+}
+
 /// The settings of [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateLimitConfig {
@@ -155,6 +218,8 @@ pub struct RateLimitConfig {
     /// How long a call may stand in line; one that cannot be admitted by then is refused at once. 30 s for a user
     /// action (by then nobody looks), 2 minutes for what an event triggered, 10 minutes for scheduled work.
     pub max_wait: PerPriority,
+    /// How scheduled work is spread; not at all by default.
+    pub pace: Pace,
     /// How long a throttle answer without `Retry-After` closes the tenant's gate. 60 s: what Intuit asks for on a 429.
     pub pause: Duration,
     /// How long an abandoned call may still run upstream. Five minutes: QBO's 120 s server timeout plus margin.
@@ -178,6 +243,7 @@ impl Default for RateLimitConfig {
                 event_triggered: Duration::from_secs(120),
                 scheduled: Duration::from_secs(600),
             },
+            pace: Pace::Unpaced,
             pause: Duration::from_secs(60),
             settle_window: Duration::from_secs(300),
             anchor: Anchor::Answer,
@@ -236,10 +302,35 @@ impl RateLimitConfig {
             ("pause", self.pause),
             ("settle_window", self.settle_window),
             ("anchor.margin", margin),
+            ("pace", self.pace.every(&self.quotas)),
         ] {
             not_too_long(field, value)?;
         }
         Ok(())
+    }
+
+    /// A change at run time keeps what the book of slots is built on: which quotas there are, and what they count.
+    pub(super) fn differs_in_numbers_alone(&self, from: &Self) -> Result<(), InvalidConfig> {
+        if self.quotas.len() != from.quotas.len() {
+            return Err(InvalidConfig::new(
+                "quotas",
+                format!(
+                    "{} of them, where there were {}: a running layer keeps its quotas; change their numbers, or make a \
+                     new layer",
+                    self.quotas.len(),
+                    from.quotas.len()
+                ),
+            ));
+        }
+        let kind = |quota: &Quota| (quota.name.clone(), quota.scope, quota.class, quota.counts);
+        match (self.quotas.iter().zip(&from.quotas)).position(|(new, old)| kind(new) != kind(old)) {
+            None => Ok(()),
+            Some(at) => Err(InvalidConfig::new(
+                format!("quotas[{at}]"),
+                "differs in name, scope, class or what it counts: a running layer keeps those; change limit, per or \
+                 reserve, or make a new layer",
+            )),
+        }
     }
 
     fn check_quotas(&self) -> Result<(), InvalidConfig> {
@@ -276,6 +367,15 @@ impl RateLimitConfig {
                 return Err(InvalidConfig::new(
                     field("limit"),
                     "is 0: nothing could ever be admitted; use at least 1, or drop the quota",
+                ));
+            }
+            if quota.reserve >= quota.limit {
+                return Err(InvalidConfig::new(
+                    field("reserve"),
+                    format!(
+                        "is {} of {} slots: background work could never go; leave it at least one",
+                        quota.reserve, quota.limit
+                    ),
                 ));
             }
             not_too_long(&field("per"), quota.per)?;

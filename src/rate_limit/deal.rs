@@ -4,17 +4,21 @@
 //! has a turn number, the lowest goes next, and going costs one; a tenant that joins starts at the turn being dealt. So a
 //! flood from one tenant costs the others nothing, and equals in turn still compete by rank.
 //!
-//! A request needs the quotas of all requests and those of its class, so lines of one tenant, or of all for what is shared,
-//! never starve each other: a slot of a class waits for the head of that class until the common ones come round to it.
-//! Only between a quota of its own and a shared one could a head starve, where one is always gone when the other comes:
-//! it has no claim on the shared slot while its own tenant holds it up. So a head that a shared quota holds up keeps a
-//! slot of each of its tenant's own from those behind it, as soon as it has waited longer than the head start.
+//! A request needs the quotas of its class and those of all requests, its tenant's own and those that tenants share. They
+//! are asked for in that order, in four levels, and within a level everyone who competes needs all of it. A head that is
+//! held up at a level keeps its slots there from those behind it: so calls that cost one slot cannot starve one that costs
+//! thirty. At the levels before, where it has its slots, it keeps them only once it has waited longer than the head
+//! start: before that others may use what it cannot use yet, and after that a head cannot starve between a quota of its
+//! own and a shared one, where one is always gone when the other comes.
+//!
+//! What only the reserve for user actions or the pace of scheduled work holds up is passed by those that neither concerns.
 
-use super::admission::{Admission, Grant, Standing, take};
-use super::line::{Line, Rank};
-use super::rules::Kept;
-use super::tenants::LineId;
-use super::window::{NEVER, Nanos};
+use super::admission::{Admission, Grant, Standing, Waiter, take};
+use super::line::Rank;
+use super::rules::{Kept, Set};
+use super::tenants::{LineId, TenantState};
+use super::window::{Load, NEVER, Nanos, Window};
+use crate::context::Priority;
 
 /// The head of one line, with what it competes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +76,9 @@ impl Admission {
     /// Lists the heads whose gate is open, in the order in which they go.
     fn line_up(&mut self, now: Nanos, only: Option<usize>) {
         self.candidates.clear();
+        for window in &mut self.app {
+            window.forget_claims();
+        }
         for nth in 0..self.concerned_count(only) {
             let Some(at) = self.concerned_at(only, nth) else {
                 continue;
@@ -80,22 +87,23 @@ impl Admission {
                 continue;
             };
             for window in &mut tenant.windows {
-                window.forget_reserved();
+                window.forget_claims();
             }
+            tenant.blocked = [0; 2];
             // It is owed nothing for turns at which it did not wait, or was held up by a quota of its own.
             let turn = tenant.turn.max(self.turn);
             for line in LineId::all(self.rules.sets.len()) {
                 if tenant.gate(line.safety) > now {
                     continue;
                 }
-                let head = tenant.lines.get(line.index()).and_then(|line| line.head());
-                if let Some(head) = head
-                    && let Some(waiter) = self.waiters.get(head.waiter)
-                {
+                let Some(line) = tenant.lines.get(line.index()) else {
+                    continue;
+                };
+                for (priority, head) in line.heads() {
                     self.candidates.push(Candidate {
                         turn,
                         rank: head.rank,
-                        priority: waiter.priority as u8,
+                        priority: priority as u8,
                         waiter: head.waiter,
                     });
                 }
@@ -109,33 +117,28 @@ impl Admission {
         let Some(waiter) = self.waiters.get(candidate.waiter).copied() else {
             return false;
         };
-        let Grant { tenant, line } = waiter.grant;
+        let Grant { tenant, line, load } = waiter.grant;
         let set = &self.rules.sets[usize::from(line.set)];
         let Some(tenant) = self.tenants.get_mut(tenant) else {
             return false;
         };
-        if tenant.dealt == self.round {
-            return false;
-        }
-        let own_room = set.tenant.iter().all(|at| tenant.windows[*at].has_room());
-        let shared_room = set.app.iter().all(|at| self.app[*at].is_free());
-        if own_room
-            && !shared_room
-            && waiter.since.saturating_add(self.rules.longest_head_start) <= now
+        if tenant.dealt == self.round
+            || tenant.blocked[usize::from(!load.user)] & line.bit() != 0
+            || (waiter.priority == Priority::Scheduled && tenant.paced_until > now)
         {
-            for at in &set.tenant {
-                tenant.windows[*at].reserve();
-            }
-        }
-        if !(own_room && shared_room) {
             return false;
         }
-        take(set, tenant, &mut self.app);
-        tenant.dealt = self.round;
-        if !set.app.is_empty() {
-            self.turn = self.turn.max(candidate.turn);
-            tenant.turn = candidate.turn + 1;
+        let old = waiter.since.saturating_add(self.rules.longest_head_start) <= now;
+        if !ask_level_by_level(set, &waiter, old, tenant, &mut self.app) {
+            return false;
         }
+        take(set, load, tenant, &mut self.app);
+        tenant.dealt = self.round;
+        if let Some(weight) = set.app.iter().map(|at| self.app[*at].weight(load)).max() {
+            self.turn = self.turn.max(candidate.turn);
+            tenant.turn = candidate.turn.saturating_add(u64::from(weight));
+        }
+        self.pace(waiter.grant.tenant, waiter.priority, now);
         self.leave(candidate.waiter);
         self.call_out(candidate.waiter, Standing::Granted);
         true
@@ -153,31 +156,88 @@ impl Admission {
                 continue;
             };
             for line in LineId::all(self.rules.sets.len()) {
-                if tenant.lines.get(line.index()).is_none_or(Line::is_empty) {
+                let Some(heads) = tenant.lines.get(line.index()) else {
                     continue;
-                }
-                let free = self.line_free(Grant { tenant: at, line });
-                // A head that only waits for another head to go is dealt with when that one goes or leaves.
-                if free > now {
-                    alarm = alarm.min(free);
+                };
+                for (priority, head) in heads.heads() {
+                    let Some(waiter) = self.waiters.get(head.waiter) else {
+                        continue;
+                    };
+                    let at = self.may_go_at(waiter.grant, priority);
+                    // A head that only waits for another head to go is dealt with when that one goes or leaves.
+                    if at > now {
+                        alarm = alarm.min(at);
+                    }
                 }
             }
         }
         self.alarm = alarm;
     }
 
-    /// When the gate is open and each quota of a line has a free slot, for all that is known.
-    pub(super) fn line_free(&self, of: Grant) -> Nanos {
+    /// When the gate is open, the pace allows it and each quota has the slots, for all that is known.
+    pub(super) fn may_go_at(&self, of: Grant, priority: Priority) -> Nanos {
         let Some(tenant) = self.tenants.get(of.tenant) else {
             return NEVER;
         };
+        let open = tenant
+            .gate(of.line.safety)
+            .max(self.paced_until(of.tenant, priority));
         self.rules.sets[usize::from(of.line.set)]
             .all
             .iter()
             .map(|kept| match kept {
-                Kept::Tenant(at) => tenant.windows[*at].next_free(),
-                Kept::App(at) => self.app[*at].next_free(),
+                Kept::Tenant(at) => tenant.windows[*at].fit_at(of.load),
+                Kept::App(at) => self.app[*at].fit_at(of.load),
             })
-            .fold(tenant.gate(of.line.safety), Nanos::max)
+            .fold(open, Nanos::max)
     }
+}
+
+/// Whether every level has room for a head. If not, it keeps from those behind it what is its own, and says who may not
+/// pass it.
+fn ask_level_by_level(
+    set: &Set,
+    waiter: &Waiter,
+    old: bool,
+    tenant: &mut TenantState,
+    app: &mut [Window],
+) -> bool {
+    let Grant { line, load, .. } = waiter.grant;
+    let (own_class, own) = set.tenant.split_at(set.tenant_class);
+    let (app_class, shared) = set.app.split_at(set.app_class);
+    let levels = [
+        (own_class, false),
+        (own, false),
+        (app_class, true),
+        (shared, true),
+    ];
+    let has_room = |level: &(&[usize], bool), load: Load, tenant: &TenantState, app: &[Window]| {
+        let windows = if level.1 { app } else { &*tenant.windows };
+        level.0.iter().all(|at| windows[*at].has_room(load))
+    };
+    let Some(blocked) = levels
+        .iter()
+        .position(|level| !has_room(level, load, tenant, app))
+    else {
+        return true;
+    };
+    let user = Load { user: true, ..load };
+    let full = !has_room(&levels[blocked], user, tenant, app);
+    let from = if old { 0 } else { blocked };
+    for (level, is_app) in &levels[from..=blocked] {
+        for at in *level {
+            let window = if *is_app {
+                &mut app[*at]
+            } else {
+                &mut tenant.windows[*at]
+            };
+            window.claim(load, full);
+        }
+    }
+    // Nobody of the same line passes it, but for user actions where slots are reserved for them.
+    tenant.blocked[1] |= line.bit();
+    if load.user || (full && !set.reserves) {
+        tenant.blocked[0] |= line.bit();
+    }
+    false
 }

@@ -1,10 +1,12 @@
 //! Live state, for dashboards and for deciding whether a bulk job should start now.
 
+use super::config::Quota;
 use super::rules::Kept;
 use super::shared::Shared;
 use super::window::{NEVER, Nanos, Window};
 use crate::classify::Safety;
 use crate::context::Priority;
+use crate::error::InvalidConfig;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ pub struct QuotaState {
     pub name: String,
     /// How many slots it has.
     pub limit: u32,
+    /// How many of them only user actions may use.
+    pub reserve: u32,
     /// How many of them are in flight or not back yet.
     pub in_use: u32,
     /// How long until one is free; zero if one is, `None` while all are in flight.
@@ -56,7 +60,7 @@ impl RateLimitHandle {
         let hash = limits.hash(tenant);
         let now = self.shared.now();
         limits.part(limits.part_of(hash)).with(|locked| {
-            let fresh = limits.rules.tenant_windows();
+            let fresh = locked.admission.rules.tenant_windows();
             let (state, app) = locked.admission.inspect(tenant, hash, now);
             let own = state.map_or(&*fresh, |state| &*state.windows);
             let closed = |safety| {
@@ -81,6 +85,44 @@ impl RateLimitHandle {
                 writes_closed: closed(Safety::Write),
             }
         })
+    }
+
+    /// The quotas as they are now.
+    #[must_use]
+    pub fn quotas(&self) -> Vec<Quota> {
+        self.shared.limits.quotas()
+    }
+
+    /// Changes `limit`, `per` or `reserve` of the running layer's quotas, which are given in the same order.
+    ///
+    /// Nobody gets anything for free: what is out stays out. Slots that a wider limit adds can be used at once; a narrower
+    /// one admits nobody until enough have come back; under a longer `per` the slots that are free or on their way back
+    /// come later by the difference, under a shorter one they keep their time. Whoever waits with a call that costs more
+    /// than it can ever have now is told.
+    ///
+    /// # Errors
+    /// When a setting cannot work, or more than numbers differ; nothing is changed then.
+    pub fn set_quotas(&self, quotas: impl Into<Vec<Quota>>) -> Result<(), InvalidConfig> {
+        let now = self.shared.now();
+        self.shared.limits.change(quotas.into(), now)
+    }
+
+    /// Changes the limit of one quota; see [`RateLimitHandle::set_quotas`].
+    ///
+    /// # Errors
+    /// When there is no quota of that name, or the limit cannot work; nothing is changed then.
+    pub fn set_limit(&self, name: &str, limit: u32) -> Result<(), InvalidConfig> {
+        let mut quotas = self.quotas();
+        match quotas.iter_mut().find(|quota| quota.name == name) {
+            Some(quota) => quota.limit = limit,
+            None => {
+                return Err(InvalidConfig::new(
+                    "quotas",
+                    format!("has none of the name {name:?}: `quotas()` lists them"),
+                ));
+            }
+        }
+        self.set_quotas(quotas)
     }
 
     /// How many calls stand in line, over all tenants.
@@ -112,6 +154,7 @@ fn quota(name: &str, window: &Window, now: Nanos) -> QuotaState {
     QuotaState {
         name: name.to_owned(),
         limit: window.limit(),
+        reserve: window.reserve(),
         in_use: window.in_use(),
         next_free: match window.next_free() {
             NEVER => None,

@@ -24,6 +24,13 @@ pub trait ClassOf: Send + Sync + fmt::Debug + 'static {
     /// The endpoint class.
     fn class(&self, request: &Request<Payload>) -> Class;
 
+    /// How many slots it takes of each quota that counts [costs](super::Counts::Cost): 1 unless you say otherwise, and
+    /// at least 1. A batch of 30 costs 30.
+    fn cost(&self, request: &Request<Payload>) -> u32 {
+        let _ = request;
+        1
+    }
+
     /// Whether it may change something: reads and writes have gates of their own. By method unless you know better (a
     /// query may be a POST).
     fn safety(&self, request: &Request<Payload>) -> Safety {

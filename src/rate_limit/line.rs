@@ -25,6 +25,7 @@ impl Line {
         self.by_priority[priority as usize].len()
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.by_priority.iter().all(VecDeque::is_empty)
     }
@@ -38,7 +39,16 @@ impl Line {
         line.push_back(place);
     }
 
+    /// Who is first of each priority.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (Priority, Place)> + '_ {
+        Priority::ALL
+            .into_iter()
+            .zip(&self.by_priority)
+            .filter_map(|(priority, line)| Some((priority, line.front().copied()?)))
+    }
+
     /// Who goes next: the lowest rank, and the more urgent of two equals.
+    #[cfg(test)]
     pub(super) fn head(&self) -> Option<Place> {
         // `min_by_key` keeps the first of equals, which is the more urgent.
         self.by_priority
@@ -55,19 +65,16 @@ impl Line {
         }
     }
 
-    /// How many go before one of this rank and priority that comes now.
-    pub(super) fn ahead(&self, priority: Priority, rank: Rank) -> usize {
-        Priority::ALL
-            .iter()
-            .zip(&self.by_priority)
-            .map(|(theirs, line)| {
-                if *theirs <= priority {
-                    line.partition_point(|place| place.rank <= rank)
-                } else {
-                    line.partition_point(|place| place.rank < rank)
-                }
-            })
-            .sum()
+    /// How many go before one of this rank and priority that comes now, by their priority.
+    pub(super) fn ahead(&self, priority: Priority, rank: Rank) -> [usize; 3] {
+        Priority::ALL.map(|theirs| {
+            let line = &self.by_priority[theirs as usize];
+            if theirs <= priority {
+                line.partition_point(|place| place.rank <= rank)
+            } else {
+                line.partition_point(|place| place.rank < rank)
+            }
+        })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Place> + '_ {
@@ -93,7 +100,7 @@ mod tests {
                 now += gap;
                 let priority = Priority::ALL[which];
                 let place = Place { rank: now + LAG[which], waiter };
-                let ahead = line.ahead(priority, place.rank);
+                let ahead: usize = line.ahead(priority, place.rank).iter().sum();
                 line.push(priority, place);
                 if leaves {
                     line.remove(priority, place);

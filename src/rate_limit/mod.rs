@@ -83,7 +83,9 @@ mod tests;
 mod wait;
 mod window;
 
-pub use config::{Anchor, Class, HeadStart, PerPriority, Quota, RateLimitConfig, Scope};
+pub use config::{
+    Anchor, Class, Counts, HeadStart, Pace, PerPriority, Quota, RateLimitConfig, Scope,
+};
 pub use handle::{QuotaState, RateLimitHandle, TenantLimits};
 pub use layer::{ClassOf, OneClass, RateLimitLayer};
 pub use service::{RateLimit, ResponseFuture};

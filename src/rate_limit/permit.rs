@@ -87,17 +87,15 @@ impl Permit {
         self.state = State::Over;
         let now = self.shared.now();
         // "Retry after nothing" on a throttle answer would hammer an upstream that has just said stop.
-        let pause = after
-            .map(nanos)
-            .filter(|after| *after > 0)
-            .unwrap_or(self.shared.limits.rules.pause);
-        let tenant = self.shared.limits.part(self.part).with(|locked| {
-            let until = now.saturating_add(pause);
-            let tenant = locked.admission.close_gate(self.grant, now, until);
-            locked.admission.settle(self.grant, end, now);
-            tenant
+        let after = after.map(nanos).filter(|after| *after > 0);
+        let named = after.is_some();
+        let pause = after.unwrap_or(self.shared.limits.rules.pause);
+        let told = self.shared.limits.part(self.part).with(|locked| {
+            locked
+                .admission
+                .throttled(self.grant, end, now, pause, named)
         });
-        if let Some(tenant) = tenant {
+        if let Some((tenant, pause)) = told {
             let pause = Duration::from_nanos(pause);
             self.shared
                 .tell(&tenant, self.priority, Decision::GateClosed { pause });

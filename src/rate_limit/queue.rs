@@ -1,8 +1,8 @@
 //! The queue's book: who stands where, who is called out, and how long it would take. No clock, no lock.
 
-use super::admission::{Admission, Grant, Look, Standing, Waiter};
+use super::admission::{Admission, End, Grant, Look, Standing, Waiter};
 use super::line::{Place, Rank};
-use super::rules::Kept;
+use super::rules::{Kept, Rules};
 use super::tenants::{LineId, TenantState};
 use super::window::{Nanos, Window};
 use crate::classify::Safety;
@@ -12,31 +12,81 @@ use std::sync::Arc;
 /// A second: what is told where no slot's return is known, as with a limit on requests at once.
 pub(super) const UNKNOWN_WAIT: Nanos = 1_000_000_000;
 impl Admission {
-    /// The upstream throttles: the tenant's gate is closed until `until`, and those who cannot wait that long are told
-    /// at once. Returns the tenant's name.
-    pub(super) fn close_gate(
+    /// The upstream throttles: gates close (see [`TenantState::throttled`]), the call is over, and those who cannot wait
+    /// that long are told at once. Returns the tenant's name, and for how long.
+    pub(super) fn throttled(
         &mut self,
         grant: Grant,
+        end: End,
         now: Nanos,
-        until: Nanos,
-    ) -> Option<Arc<str>> {
+        pause: Nanos,
+        named: bool,
+    ) -> Option<(Arc<str>, Nanos)> {
         let now = self.advance(now);
-        let safety = grant.line.safety;
         let tenant = self.tenants.get_mut(grant.tenant)?;
-        tenant.close_gate(safety, until);
-        let until = tenant.gate(safety);
+        let pause = tenant.throttled(grant.line.safety, now, pause, named);
         let name = Arc::clone(&tenant.name);
+        // Before the slots are given back, so that nobody slips through in between.
+        self.shut_out(grant.tenant);
+        self.settle_as(grant, end, true, now);
+        self.deal(now, self.concerned(grant.tenant));
+        Some((name, pause))
+    }
+
+    /// The upstream says how many calls it would still take until then.
+    pub(super) fn told(&mut self, grant: Grant, left: u64, until: Nanos, now: Nanos) {
+        let now = self.advance(now);
+        if let Some(tenant) = self.tenants.get_mut(grant.tenant) {
+            tenant.told(left, until, now);
+            self.shut_out(grant.tenant);
+        }
+    }
+
+    /// Gates of a tenant have closed: refuses those who cannot wait until they open again.
+    fn shut_out(&mut self, at: usize) {
+        let Some(tenant) = self.tenants.get(at) else {
+            return;
+        };
         let too_late: Vec<usize> = LineId::all(self.rules.sets.len())
-            .filter(|line| line.safety == safety)
-            .filter_map(|line| tenant.lines.get(line.index()))
-            .flat_map(|line| line.iter().map(|place| place.waiter))
-            .filter(|id| self.waiters.get(*id).is_some_and(|w| w.until < until))
+            .filter_map(|id| {
+                let line = tenant.lines.get(id.index())?;
+                Some((line, tenant.gate(id.safety)))
+            })
+            .flat_map(|(line, until)| line.iter().map(move |place| (place.waiter, until)))
+            .filter(|(id, until)| self.waiters.get(*id).is_some_and(|w| w.until < *until))
+            .map(|(id, _)| id)
             .collect();
         for id in too_late {
             self.refuse(id);
         }
-        self.deal(now, self.concerned(grant.tenant));
-        Some(name)
+    }
+
+    /// The quotas are others from now on; see [`Window::change`]. Whoever costs more than they can ever have is told.
+    pub(super) fn change(&mut self, rules: Arc<Rules>, now: Nanos) {
+        let now = self.advance(now);
+        self.rules = rules;
+        for (window, spec) in self.app.iter_mut().zip(self.rules.app_specs()) {
+            window.change(*spec, now);
+        }
+        for (_, tenant) in self.tenants.each() {
+            for (window, spec) in tenant.windows.iter_mut().zip(self.rules.tenant_specs()) {
+                window.change(*spec, now);
+            }
+        }
+        let too_costly: Vec<(usize, Kept)> = self
+            .waiters
+            .each()
+            .filter(|(_, waiter)| waiter.standing == Standing::InLine)
+            .filter_map(|(id, waiter)| {
+                let Grant { line, load, .. } = waiter.grant;
+                Some((id, self.rules.too_costly(line, load)?))
+            })
+            .collect();
+        for (id, kept) in too_costly {
+            self.leave(id);
+            self.call_out(id, Standing::TooCostly(kept));
+        }
+        self.deal(now, None);
     }
 
     pub(super) fn pick_up(&mut self, id: usize, now: Nanos) -> Look {
@@ -48,6 +98,10 @@ impl Admission {
             Standing::Granted => {
                 self.waiters.remove(id);
                 Look::Granted(waiter.grant)
+            }
+            Standing::TooCostly(kept) => {
+                self.waiters.remove(id);
+                Look::TooCostly(kept)
             }
             Standing::Refused => {
                 self.waiters.remove(id);
@@ -87,21 +141,40 @@ impl Admission {
             return now;
         };
         let gate = tenant.gate(of.line.safety);
+        let set = &self.rules.sets[usize::from(of.line.set)];
         // Only those who need the very same quotas certainly go first: others may be held up by one of their own.
-        let ahead = [Safety::Read, Safety::Write]
-            .into_iter()
-            .filter(|safety| *safety == of.line.safety || tenant.gate(*safety) <= gate)
-            .filter_map(|safety| tenant.lines.get(LineId { safety, ..of.line }.index()))
-            .map(|line| line.ahead(priority, rank))
-            .sum();
+        let mut ahead = [0; 3];
+        for safety in [Safety::Read, Safety::Write] {
+            if safety != of.line.safety && tenant.gate(safety) > gate {
+                continue;
+            }
+            if let Some(line) = tenant.lines.get(LineId { safety, ..of.line }.index()) {
+                for (sum, theirs) in ahead.iter_mut().zip(line.ahead(priority, rank)) {
+                    *sum += theirs;
+                }
+            }
+        }
+        let scheduled = ahead[Priority::Scheduled as usize];
+        // Nor is it certain of those whom the reserve or the pace may hold up.
+        if priority == Priority::UserAction && set.reserves {
+            ahead[1..].fill(0);
+        }
+        if priority != Priority::Scheduled && self.rules.pace > 0 {
+            ahead[Priority::Scheduled as usize] = 0;
+        }
+        let (all, background) = (ahead.iter().sum(), ahead[1..].iter().sum());
         let mut soonest = gate.max(now);
-        for kept in &self.rules.sets[usize::from(of.line.set)].all {
+        for kept in &set.all {
             let window = match kept {
                 Kept::Tenant(at) => &tenant.windows[*at],
                 Kept::App(at) => &self.app[*at],
             };
             let flight_back = self.rules.flight_back(window.per(), now);
-            soonest = soonest.max(window.soonest(now, ahead, flight_back));
+            soonest = soonest.max(window.soonest(now, of.load, all, background, flight_back));
+        }
+        if priority == Priority::Scheduled && self.rules.pace > 0 {
+            let turns = self.rules.pace.saturating_mul(scheduled as u64);
+            soonest = soonest.max(tenant.paced_until.max(now).saturating_add(turns));
         }
         soonest
     }

@@ -1,8 +1,12 @@
 //! The settings as admission reads them: which quotas a request needs, in plain numbers.
 
-use super::config::{Anchor, Quota, RateLimitConfig, Scope};
-use super::window::{NEVER, Nanos, Window};
+use super::config::{Anchor, Counts, Quota, RateLimitConfig, Scope};
+use super::layer::ClassOf;
+use super::tenants::LineId;
+use super::window::{Load, NEVER, Nanos, Spec, Window};
 use crate::context::Priority;
+use crate::payload::Payload;
+use http::Request;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -14,24 +18,26 @@ pub(super) enum Kept {
 }
 
 /// The quotas that requests of one class need. Classes that no quota names share one set, and so one line.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Set {
+    /// The tenant's own: first those of the class, then those that count every request.
     pub(super) tenant: Vec<usize>,
+    /// How many of them are of the class.
+    pub(super) tenant_class: usize,
+    /// What tenants share, in the same order.
     pub(super) app: Vec<usize>,
+    pub(super) app_class: usize,
     pub(super) all: Vec<Kept>,
+    /// Whether one of them keeps slots for user actions.
+    pub(super) reserves: bool,
 }
 
-#[derive(Debug)]
-struct Spec {
-    limit: u32,
-    per: Nanos,
-}
-
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rules {
     tenant: Vec<Spec>,
     app: Vec<Spec>,
     names: Vec<(Cow<'static, str>, Kept)>,
+    weighed: bool,
     pub(super) sets: Vec<Set>,
     set_of: [u8; 256],
     /// How much later than the most urgent each priority counts as having come.
@@ -41,8 +47,19 @@ pub(super) struct Rules {
     max_wait: [Nanos; 3],
     pub(super) max_waiting: usize,
     pub(super) pause: Nanos,
+    /// The least time between two scheduled calls of one tenant.
+    pub(super) pace: Nanos,
     settle: Nanos,
     margin: Option<Nanos>,
+}
+
+pub(super) fn spec(quota: &Quota) -> Spec {
+    Spec {
+        limit: quota.limit,
+        per: nanos(quota.per),
+        reserve: quota.reserve,
+        weighed: quota.counts == Counts::Cost,
+    }
 }
 
 pub(super) fn nanos(duration: Duration) -> Nanos {
@@ -54,10 +71,7 @@ impl Rules {
     pub(super) fn new(config: &RateLimitConfig) -> Self {
         let (mut tenant, mut app, mut names) = (Vec::new(), Vec::new(), Vec::new());
         for quota in &config.quotas {
-            let spec = Spec {
-                limit: quota.limit,
-                per: nanos(quota.per),
-            };
+            let spec = spec(quota);
             let (list, kept): (&mut Vec<Spec>, fn(usize) -> Kept) = match quota.scope {
                 Scope::Tenant => (&mut tenant, Kept::Tenant),
                 Scope::App => (&mut app, Kept::App),
@@ -75,6 +89,10 @@ impl Rules {
             )
         };
         Self {
+            weighed: config
+                .quotas
+                .iter()
+                .any(|quota| quota.counts == Counts::Cost),
             tenant,
             app,
             names,
@@ -85,12 +103,49 @@ impl Rules {
             max_wait: Priority::ALL.map(|priority| nanos(config.max_wait.of(priority))),
             max_waiting: config.max_waiting,
             pause: nanos(config.pause),
+            pace: nanos(config.pace.every(&config.quotas)),
             settle: nanos(config.settle_window),
             margin: match config.anchor {
                 Anchor::Answer => None,
                 Anchor::Send { margin } => Some(nanos(margin)),
             },
         }
+    }
+
+    /// The quota of which a call wants more than it can ever have.
+    pub(super) fn too_costly(&self, line: LineId, load: Load) -> Option<Kept> {
+        let can = |kept: &Kept| {
+            let spec = match kept {
+                Kept::Tenant(at) => self.tenant.get(*at),
+                Kept::App(at) => self.app.get(*at),
+            };
+            spec.is_none_or(|spec| spec.can_ever(load))
+        };
+        let set = self.sets.get(usize::from(line.set))?;
+        set.all.iter().find(|kept| !can(kept)).copied()
+    }
+
+    /// What a request costs, where any quota asks.
+    pub(super) fn cost(&self, classes: &dyn ClassOf, request: &Request<Payload>) -> u32 {
+        if self.weighed {
+            classes.cost(request).max(1)
+        } else {
+            1
+        }
+    }
+
+    pub(super) fn name(&self, kept: Kept) -> &str {
+        self.names()
+            .find(|(_, other)| *other == kept)
+            .map_or("", |(name, _)| name)
+    }
+
+    pub(super) fn tenant_specs(&self) -> &[Spec] {
+        &self.tenant
+    }
+
+    pub(super) fn app_specs(&self) -> &[Spec] {
+        &self.app
     }
 
     pub(super) fn tenant_windows(&self) -> Vec<Window> {
@@ -150,10 +205,7 @@ impl Rules {
 }
 
 fn windows(specs: &[Spec]) -> Vec<Window> {
-    specs
-        .iter()
-        .map(|spec| Window::new(spec.limit, spec.per))
-        .collect()
+    specs.iter().copied().map(Window::new).collect()
 }
 
 /// Set 0 is for the classes that no quota names.
@@ -173,13 +225,21 @@ fn sets(quotas: &[Quota], names: &[(Cow<'static, str>, Kept)]) -> (Vec<Set>, [u8
 
 fn set(quotas: &[Quota], names: &[(Cow<'static, str>, Kept)], class: Option<u8>) -> Set {
     let mut set = Set::default();
-    let needed = |quota: &Quota| quota.class.is_none_or(|of| Some(of.0) == class);
-    for (_, (_, kept)) in quotas.iter().zip(names).filter(|(quota, _)| needed(quota)) {
-        match kept {
-            Kept::Tenant(at) => set.tenant.push(*at),
-            Kept::App(at) => set.app.push(*at),
+    let of_class = |quota: &Quota| quota.class.is_some_and(|of| Some(of.0) == class);
+    let of_all = |quota: &Quota| quota.class.is_none();
+    let mut add = |needed: &dyn Fn(&Quota) -> bool| {
+        for (quota, (_, kept)) in quotas.iter().zip(names).filter(|(quota, _)| needed(quota)) {
+            match kept {
+                Kept::Tenant(at) => set.tenant.push(*at),
+                Kept::App(at) => set.app.push(*at),
+            }
+            set.all.push(*kept);
+            set.reserves |= quota.reserve > 0;
         }
-        set.all.push(*kept);
-    }
+        (set.tenant.len(), set.app.len())
+    };
+    let (tenant_class, app_class) = add(&of_class);
+    add(&of_all);
+    (set.tenant_class, set.app_class) = (tenant_class, app_class);
     set
 }

@@ -1,23 +1,23 @@
 //! What all clones share, and the asking.
 
 use super::admission::{Arrival, Ask};
-use super::config::RateLimitConfig;
+use super::config::{Quota, RateLimitConfig};
 use super::layer::{ClassOf, OneClass};
 use super::part::Part;
 use super::permit::Permit;
-use super::rules::Rules;
+use super::rules::{Kept, Rules};
 use super::tenants::LineId;
 use super::wait::Ticket;
 use super::window::{NEVER, Nanos};
 use crate::clock::{Clock, Instant};
 use crate::context::{Context, MarkedTenant, Priority, TenantOf};
-use crate::error::Error;
+use crate::error::{Error, InvalidConfig};
 use crate::event::{Decision, Event, Observer, Tracing};
 use crate::payload::Payload;
 use hashbrown::DefaultHashBuilder;
 use http::Request;
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -49,6 +49,8 @@ pub(super) struct Limits {
     parts: Box<[Part]>,
     hasher: DefaultHashBuilder,
     epoch: Instant,
+    /// As they are now; held while they change, so that two changes are not mixed.
+    config: Mutex<RateLimitConfig>,
 }
 
 impl Limits {
@@ -61,7 +63,30 @@ impl Limits {
             rules,
             hasher: DefaultHashBuilder::default(),
             epoch: Clock::system().now(),
+            config: Mutex::new(config.clone()),
         }
+    }
+
+    /// Other limits for the same quotas, from now on.
+    pub(super) fn change(&self, quotas: Vec<Quota>, now: Nanos) -> Result<(), InvalidConfig> {
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = RateLimitConfig {
+            quotas,
+            ..config.clone()
+        };
+        changed.check()?;
+        changed.differs_in_numbers_alone(&config)?;
+        let rules = Arc::new(Rules::new(&changed));
+        *config = changed;
+        for part in &self.parts {
+            part.with(|locked| locked.admission.change(Arc::clone(&rules), now));
+        }
+        Ok(())
+    }
+
+    pub(super) fn quotas(&self) -> Vec<Quota> {
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        config.quotas.clone()
     }
 
     pub(super) fn hash(&self, tenant: &str) -> u64 {
@@ -137,6 +162,7 @@ impl Shared {
                 safety: self.hooks.classes.safety(request),
             },
             priority: context.priority(),
+            cost: self.limits.rules.cost(&*self.hooks.classes, request),
         };
         let part = self.limits.part_of(ask.hash);
         let at_once = self
@@ -180,7 +206,7 @@ impl Shared {
                     locked.hang(id, Arc::clone(&bell));
                     Some(bell)
                 }
-                Arrival::Go(_) | Arrival::Refused(_) => None,
+                Arrival::Go(_) | Arrival::Refused(_) | Arrival::TooCostly(_) => None,
             };
             (arrival, bell)
         });
@@ -203,8 +229,17 @@ impl Shared {
                 until,
             ))),
             (Arrival::Refused(wait), _) => Err(self.refuse(ask.tenant, ask.priority, wait)),
+            (Arrival::TooCostly(kept), _) => Err(self.too_costly(kept)),
             (Arrival::Wait(_), None) => Err(self.refuse(ask.tenant, ask.priority, 0)),
         }
+    }
+
+    /// A call that could never go, however long it waited.
+    pub(super) fn too_costly(&self, kept: Kept) -> Error {
+        Error::invalid(format!(
+            "it costs more than quota {:?} can ever have free for it; nothing was sent: split it into smaller requests",
+            self.limits.rules.name(kept)
+        ))
     }
 
     /// Tells a refusal, and makes the error of it.

@@ -46,6 +46,12 @@ impl<T> Slab<T> {
         self.entries.len() - self.vacant.len()
     }
 
+    /// Each value with its number.
+    pub(super) fn each(&mut self) -> impl Iterator<Item = (usize, &mut T)> {
+        let numbered = self.entries.iter_mut().enumerate();
+        numbered.filter_map(|(at, entry)| Some((at, entry.as_mut()?)))
+    }
+
     /// One more than the highest number in use.
     pub(super) fn end(&self) -> usize {
         self.entries.len()

@@ -21,6 +21,11 @@ impl LineId {
         usize::from(self.set) * 2 + self.safety as usize
     }
 
+    /// Its place in a set of lines: there are at most 33 sets, two lines each.
+    pub(super) const fn bit(self) -> u128 {
+        1 << (self.set as u32 * 2 + self.safety as u32)
+    }
+
     pub(super) fn all(sets: usize) -> impl Iterator<Item = Self> {
         (0..=u8::MAX)
             .take(sets)
@@ -47,7 +52,25 @@ pub(super) struct TenantState {
     pub(super) dealt: u64,
     /// Where it stands in the list of tenants that wait.
     pub(super) queued_at: usize,
+    /// The soonest that its next scheduled call may go.
+    pub(super) paced_until: Nanos,
+    /// While slots are dealt: in which of its lines someone waits whom those behind may not pass; user actions, others.
+    pub(super) blocked: [u128; 2],
+    /// How many reads in a row were throttled, each after the pause of the one before.
+    reads_refused: u8,
+    /// What the upstream says is left to it, and until when that counts.
+    hint: Option<Hint>,
 }
+
+/// The upstream's own word on what is left, less what went out since.
+#[derive(Clone, Copy, Debug)]
+struct Hint {
+    left: u64,
+    until: Nanos,
+}
+
+/// A cap that reads alone run into is asked about again this often at least.
+const LONGEST_CAP: Nanos = 3600 * 1_000_000_000;
 
 impl TenantState {
     pub(super) fn gate(&self, safety: Safety) -> Nanos {
@@ -59,8 +82,77 @@ impl TenantState {
         *gate = (*gate).max(until);
     }
 
+    /// The upstream throttles a call of this kind for `pause`, or for a time of its own choice (`named`). Returns for how
+    /// long which gates are closed.
+    ///
+    /// No answer says which limit was hit. A limit of requests a minute stops reads and writes, so both gates close. When
+    /// the first read after that pause is throttled again, it is a cap on reads (a month's worth is used up): writes go
+    /// on, and reads are tried again after a pause that doubles, up to an hour.
+    pub(super) fn throttled(
+        &mut self,
+        safety: Safety,
+        now: Nanos,
+        pause: Nanos,
+        named: bool,
+    ) -> Nanos {
+        let burst = self.gate(safety) > now;
+        if safety == Safety::Read && !burst {
+            self.reads_refused = self.reads_refused.saturating_add(1);
+        }
+        let capped = safety == Safety::Read && self.reads_refused > 1;
+        let pause = if capped && !named {
+            let doubled = pause.saturating_mul(1 << (self.reads_refused - 1).min(12));
+            doubled.min(LONGEST_CAP.max(pause))
+        } else {
+            pause
+        };
+        let until = now.saturating_add(pause);
+        self.close_gate(safety, until);
+        if !capped {
+            self.close_gate(Safety::Read, until);
+            self.close_gate(Safety::Write, until);
+        }
+        pause
+    }
+
+    /// A read was answered.
+    pub(super) fn reads_pass(&mut self) {
+        self.reads_refused = 0;
+    }
+
+    /// The upstream says how many calls it would still take until then. Those that are out may not be counted yet.
+    pub(super) fn told(&mut self, left: u64, until: Nanos, now: Nanos) {
+        let left = left.saturating_sub(self.out as u64);
+        let same = self
+            .hint
+            .filter(|hint| hint.until > now && until <= hint.until);
+        let left = same.map_or(left, |hint| hint.left.min(left));
+        let until = same.map_or(until, |hint| hint.until);
+        self.hint = Some(Hint { left, until });
+        if left == 0 {
+            self.close_gate(Safety::Read, until);
+            self.close_gate(Safety::Write, until);
+        }
+    }
+
+    /// A call goes: one less is left, and with the last one the gates close.
+    pub(super) fn spend_hint(&mut self) {
+        let Some(hint) = &mut self.hint else {
+            return;
+        };
+        hint.left = hint.left.saturating_sub(1);
+        if hint.left == 0 {
+            let until = hint.until;
+            self.close_gate(Safety::Read, until);
+            self.close_gate(Safety::Write, until);
+        }
+    }
+
     /// Forgets a gate that is open again, so that the straight path need not ask the clock.
     pub(super) fn open_gates(&mut self, now: Nanos) {
+        if self.hint.is_some_and(|hint| hint.until <= now) {
+            self.hint = None;
+        }
         for gate in &mut self.gates {
             if *gate <= now {
                 *gate = 0;
@@ -73,7 +165,12 @@ impl TenantState {
     }
 
     fn is_idle(&mut self, now: Nanos) -> bool {
-        if self.out > 0 || self.waiting > 0 || self.gates.iter().any(|gate| *gate > now) {
+        if self.out > 0
+            || self.waiting > 0
+            || self.paced_until > now
+            || self.gates.iter().any(|gate| *gate > now)
+            || self.hint.is_some_and(|hint| hint.until > now)
+        {
             return false;
         }
         self.windows.iter_mut().all(|window| {
@@ -133,6 +230,10 @@ impl Tenants {
             turn: 0,
             dealt: 0,
             queued_at: 0,
+            paced_until: 0,
+            blocked: [0; 2],
+            reads_refused: 0,
+            hint: None,
         });
         let states = &self.states;
         self.by_name
@@ -150,6 +251,11 @@ impl Tenants {
 
     pub(super) fn len(&self) -> usize {
         self.states.len()
+    }
+
+    /// Every tenant's state, with its number.
+    pub(super) fn each(&mut self) -> impl Iterator<Item = (usize, &mut TenantState)> {
+        self.states.each()
     }
 
     /// Looks at the next tenant and forgets it if it is idle: no call out, nobody waiting, every slot back, gates open.

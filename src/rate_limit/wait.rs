@@ -86,6 +86,7 @@ impl Ticket {
                 let shared = Arc::clone(&self.shared);
                 Ok(Permit::new(shared, self.part, grant, self.priority))
             }
+            Look::TooCostly(kept) => Err(self.shared.too_costly(kept)),
             Look::Refused(wait) => Err(self.shared.refuse(&self.tenant, self.priority, wait)),
         };
         self.id = None;
