@@ -17,6 +17,33 @@
 //! - **Feedback.** A throttle answer closes that tenant's gate, for reads or for writes, until `Retry-After` or for the
 //!   configured pause. The other gate and all other tenants go on.
 //!
+//! - **Costs.** A quota [by cost](Quota::by_cost) gives a call as many slots as it [costs](ClassOf::cost), all at once or
+//!   none. A call that waits for several slots keeps those that come free from whoever would pass it.
+//! - **Users first.** [`Quota::reserve`] keeps slots for user actions; [`Pace`] spreads scheduled work, so that a bulk sync
+//!   trickles. Neither holds up those whom it does not concern.
+//! - **Other limits.** [`RateLimitHandle::set_quotas`] changes a running layer's numbers, without a burst for anybody.
+//!
+//! # How much to reserve
+//!
+//! Without a reserve a user action goes before scheduled work that came up to a head start earlier, but it still waits for
+//! a slot to come back, and behind what has waited longer than the head start. Under a lasting flood of background work
+//! only a reserve keeps user actions from waiting. How large it must be depends on how many slots they hold on average:
+//! how many come a second, times `per` and the answer time. [`reserve_for`] computes it; this table is for all but one in
+//! a thousand of them, where slots are held for a time `h`:
+//!
+//! | slots held on average | no wait | wait up to `h / 100` | wait up to `h / 10` |
+//! |--:|--:|--:|--:|
+//! | 0.5 | 5 | 5 | 5 |
+//! | 1 | 6 | 6 | 6 |
+//! | 2 | 9 | 9 | 8 |
+//! | 5 | 14 | 14 | 13 |
+//! | 10 | 22 | 22 | 21 |
+//! | 20 | 36 | 36 | 34 |
+//! | 50 | 74 | 74 | 70 |
+//! | 100 | 134 | 132 | 125 |
+//!
+//! What it costs is what it keeps: background work gets `limit - reserve` slots, always all of them.
+//!
 //! What it does not do: it retries nothing, it shares nothing with other processes, and others who share a limit with us
 //! can still trip it. The state is gone with the process: after a restart the first window may add to the last one's.
 //!
@@ -73,6 +100,7 @@ mod line;
 mod part;
 mod permit;
 mod queue;
+mod reserve;
 mod rules;
 mod service;
 mod shared;
@@ -88,4 +116,5 @@ pub use config::{
 };
 pub use handle::{QuotaState, RateLimitHandle, TenantLimits};
 pub use layer::{ClassOf, OneClass, RateLimitLayer};
+pub use reserve::reserve_for;
 pub use service::{RateLimit, ResponseFuture};
