@@ -67,5 +67,5 @@ fn main() {
     }
     let measured = measure::measure(rows, args.rounds);
     report::print(&measured);
-    report::write(&measured, args.rounds);
+    report::write(&measured, args.rounds, "overhead.json");
 }

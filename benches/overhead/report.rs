@@ -125,12 +125,12 @@ pub(crate) fn print(measured: &[Measured]) {
     }
 }
 
-pub(crate) fn write(measured: &[Measured], rounds: usize) {
+pub(crate) fn write(measured: &[Measured], rounds: usize, file: &str) {
     // The folder for scratch files is in the target directory.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let rows: Vec<Value> = compared(measured).iter().map(Compared::to_json).collect();
     let report = json!({ "unit": "ns a call", "rounds": rounds, "rows": rows });
-    let path = target.join("overhead.json");
+    let path = target.join(file);
     std::fs::write(&path, serde_json::to_string_pretty(&report).unwrap()).unwrap();
     println!(
         "\nns a call, medians of {rounds} rounds; written to {}",
