@@ -7,7 +7,7 @@ use super::hooks::QboHooks;
 use super::limits::{Limit, THROTTLE_PAUSE, intuit_2026};
 use super::realm::Realm;
 use crate::error::InvalidConfig;
-use crate::rate_limit::Quota;
+use crate::rate_limit::{Pace, Quota};
 use crate::stack::{Stack, StackBuilder};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +76,8 @@ impl Qbo {
                 config.book.acknowledge_after = verify_after;
                 config.rate_limit.quotas = quotas;
                 config.rate_limit.pause = THROTTLE_PAUSE;
+                // A bulk sync must not take all ten of a second at once, every second.
+                config.rate_limit.pace = Pace::Even;
                 // A slot is held while its call may still run. QBO ends any request after 120 s (facts 1, A): unlike an
                 // effect, which may be queued behind that, nothing counts against its limits for longer.
                 config.rate_limit.settle_window = Duration::from_secs(130);

@@ -1,11 +1,13 @@
 //! Who may go: all quotas of a request at once, or a place in line. No clock, no lock, no async: time is handed in, and
 //! whom to wake is handed out.
 
+use super::deal::Candidate;
 use super::line::Rank;
 use super::queue::{UNKNOWN_WAIT, after};
 use super::rules::{Kept, Rules, Set};
 use super::slab::Slab;
 use super::tenants::{LineId, TenantState, Tenants};
+use super::turns::{Spot, Turns};
 use super::window::{Load, NEVER, Nanos, Window};
 use crate::classify::Safety;
 use crate::context::Priority;
@@ -92,6 +94,8 @@ pub(super) struct Waiter {
     /// When it gives up.
     pub(super) until: Nanos,
     pub(super) standing: Standing,
+    /// Among the heads that are asked, where tenants share a quota.
+    pub(super) spot: Spot,
 }
 
 /// One part of the tenants (or all of them, where they share a quota), with everything they hold and everyone who waits.
@@ -106,10 +110,12 @@ pub(super) struct Admission {
     pub(super) in_line: usize,
     /// The turn that is being dealt; see [`super::deal`].
     pub(super) turn: u64,
-    pub(super) round: u64,
     pub(super) alarm: Nanos,
     pub(super) woken: Vec<usize>,
-    pub(super) candidates: Vec<super::deal::Candidate>,
+    /// Where one tenant is asked alone, and while it is.
+    pub(super) candidates: Vec<Candidate>,
+    /// Where tenants share a quota.
+    pub(super) turns: Turns,
     latest: Nanos,
     settled: u32,
 }
@@ -139,10 +145,10 @@ impl Admission {
             queued: Vec::new(),
             in_line: 0,
             turn: 0,
-            round: 0,
             alarm: NEVER,
             woken: Vec::new(),
             candidates: Vec::new(),
+            turns: Turns::default(),
             latest: 0,
             settled: 0,
             rules,
@@ -236,13 +242,14 @@ impl Admission {
             since: now,
             until,
             standing: Standing::InLine,
+            spot: Spot::Nowhere,
         });
         let may_go_at = self.may_go_at(grant, ask.priority);
         if may_go_at > now {
             self.alarm = self.alarm.min(may_go_at);
             return Arrival::Wait(id);
         }
-        self.deal(now, self.concerned(at));
+        self.deal(now, Some(at));
         if let Look::Granted(grant) = self.pick_up(id, now) {
             self.woken.retain(|woken| *woken != id);
             return Arrival::Go(grant);
@@ -259,9 +266,9 @@ impl Admission {
         };
         if waiter.standing == Standing::InLine && waiter.until <= now {
             // A slot that comes back at this very instant is still in time.
-            self.deal(now, self.concerned(waiter.grant.tenant));
+            self.deal(now, Some(waiter.grant.tenant));
             if self.refuse(id) {
-                self.deal(now, self.concerned(waiter.grant.tenant));
+                self.deal(now, Some(waiter.grant.tenant));
             }
         }
         self.pick_up(id, now)
@@ -275,7 +282,7 @@ impl Admission {
         };
         if waiter.standing == Standing::InLine {
             self.leave(id);
-            self.deal(now, self.concerned(waiter.grant.tenant));
+            self.deal(now, Some(waiter.grant.tenant));
         }
         self.waiters.remove(id);
         if waiter.standing == Standing::Granted {
@@ -337,8 +344,12 @@ impl Admission {
             tenant.reads_pass();
         }
         let someone_waits = tenant.waiting > 0 || (!set.app.is_empty() && self.in_line > 0);
+        if someone_waits {
+            // What it waited for may have a time now.
+            self.ask_again(grant.tenant);
+        }
         if someone_waits && soonest <= now {
-            self.deal(now, self.concerned(grant.tenant));
+            self.deal(now, Some(grant.tenant));
         } else if someone_waits {
             self.alarm = self.alarm.min(soonest);
         }
@@ -352,10 +363,5 @@ impl Admission {
     pub(super) fn tick(&mut self, now: Nanos) {
         let now = self.advance(now);
         self.deal(now, None);
-    }
-
-    /// Whom a change at one tenant can concern: only itself, unless tenants share a quota.
-    pub(super) fn concerned(&self, tenant: usize) -> Option<usize> {
-        (!self.rules.shared_by_tenants()).then_some(tenant)
     }
 }

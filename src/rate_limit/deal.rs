@@ -1,8 +1,10 @@
 //! Dealing: which waiters go now, and when to look again.
 //!
 //! The heads of a tenant's lines compete by rank. Where tenants share a quota, turns come first: every tenant that waits
-//! has a turn number, the lowest goes next, and going costs one; a tenant that joins starts at the turn being dealt. So a
-//! flood from one tenant costs the others nothing, and equals in turn still compete by rank.
+//! has a turn number, the lowest goes next, and going costs one for each shared slot; a tenant that joins starts at the
+//! turn being dealt. So a flood from one tenant costs the others nothing, and equals in turn still compete by rank. There
+//! the heads are kept in that order (see [`super::turns`]), for thousands of tenants may wait: one that its own tenant
+//! holds up is set aside until that can change, and with the first that lacks shared slots those behind it are passed over.
 //!
 //! A request needs the quotas of its class and those of all requests, its tenant's own and those that tenants share. They
 //! are asked for in that order, in four levels, and within a level everyone who competes needs all of it. A head that is
@@ -16,162 +18,174 @@
 use super::admission::{Admission, Grant, Standing, Waiter, take};
 use super::line::Rank;
 use super::rules::{Kept, Set};
-use super::tenants::{LineId, TenantState};
+use super::tenants::TenantState;
+use super::turns::{Key, Kind, Spot};
 use super::window::{Load, NEVER, Nanos, Window};
 use crate::context::Priority;
 
 /// The head of one line, with what it competes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Candidate {
-    turn: u64,
     rank: Rank,
     priority: u8,
     waiter: usize,
 }
 
+/// What came of asking for a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Went,
+    /// Its tenant's own quotas, gate or pace hold it up, until then for all that is known.
+    Held(Nanos),
+    /// What tenants share holds it up: the quotas of its class, or (`all`) those of all requests.
+    Blocked {
+        all: bool,
+    },
+}
+
 impl Admission {
-    /// Admits everyone who can go at `now`; of one tenant alone where nobody else can be concerned.
-    pub(super) fn deal(&mut self, now: Nanos, only: Option<usize>) {
-        self.collect_waited_for(now, only);
-        loop {
-            self.line_up(now, only);
-            self.round += 1;
-            let candidates = std::mem::take(&mut self.candidates);
-            let mut went = false;
-            for candidate in &candidates {
-                went |= self.try_grant(candidate, now);
+    /// Admits everyone who can go at `now`, after something changed for `tenant`, or for all.
+    pub(super) fn deal(&mut self, now: Nanos, tenant: Option<usize>) {
+        if self.rules.shared_by_tenants() {
+            if let Some(at) = tenant {
+                self.ask_again(at);
             }
-            self.candidates = candidates;
-            if !went {
-                break;
-            }
+            return self.deal_in_turns(now);
         }
-        self.set_alarm(now, only);
-    }
-
-    fn concerned_count(&self, only: Option<usize>) -> usize {
-        only.map_or(self.queued.len(), |_| 1)
-    }
-
-    fn concerned_at(&self, only: Option<usize>, nth: usize) -> Option<usize> {
-        only.or_else(|| self.queued.get(nth).copied())
-    }
-
-    fn collect_waited_for(&mut self, now: Nanos, only: Option<usize>) {
-        for window in &mut self.app {
-            window.collect(now);
-        }
-        for nth in 0..self.concerned_count(only) {
-            if let Some(at) = self.concerned_at(only, nth)
-                && let Some(tenant) = self.tenants.get_mut(at)
-            {
-                tenant.open_gates(now);
-                for window in &mut tenant.windows {
-                    window.collect(now);
-                }
-            }
-        }
-    }
-
-    /// Lists the heads whose gate is open, in the order in which they go.
-    fn line_up(&mut self, now: Nanos, only: Option<usize>) {
-        self.candidates.clear();
-        for window in &mut self.app {
-            window.forget_claims();
-        }
-        for nth in 0..self.concerned_count(only) {
-            let Some(at) = self.concerned_at(only, nth) else {
-                continue;
-            };
-            let Some(tenant) = self.tenants.get_mut(at) else {
-                continue;
-            };
-            for window in &mut tenant.windows {
-                window.forget_claims();
-            }
-            tenant.blocked = [0; 2];
-            // It is owed nothing for turns at which it did not wait, or was held up by a quota of its own.
-            let turn = tenant.turn.max(self.turn);
-            for line in LineId::all(self.rules.sets.len()) {
-                if tenant.gate(line.safety) > now {
-                    continue;
-                }
-                let Some(line) = tenant.lines.get(line.index()) else {
-                    continue;
-                };
-                for (priority, head) in line.heads() {
-                    self.candidates.push(Candidate {
-                        turn,
-                        rank: head.rank,
-                        priority: priority as u8,
-                        waiter: head.waiter,
-                    });
-                }
-            }
-        }
-        self.candidates.sort_unstable();
-    }
-
-    /// Lets a head go if all its quotas have room; one per tenant and round. Says whether it went.
-    fn try_grant(&mut self, candidate: &Candidate, now: Nanos) -> bool {
-        let Some(waiter) = self.waiters.get(candidate.waiter).copied() else {
-            return false;
-        };
-        let Grant { tenant, line, load } = waiter.grant;
-        let set = &self.rules.sets[usize::from(line.set)];
-        let Some(tenant) = self.tenants.get_mut(tenant) else {
-            return false;
-        };
-        if tenant.dealt == self.round
-            || tenant.blocked[usize::from(!load.user)] & line.bit() != 0
-            || (waiter.priority == Priority::Scheduled && tenant.paced_until > now)
-        {
-            return false;
-        }
-        let old = waiter.since.saturating_add(self.rules.longest_head_start) <= now;
-        if !ask_level_by_level(set, &waiter, old, tenant, &mut self.app) {
-            return false;
-        }
-        take(set, load, tenant, &mut self.app);
-        tenant.dealt = self.round;
-        if let Some(weight) = set.app.iter().map(|at| self.app[*at].weight(load)).max() {
-            self.turn = self.turn.max(candidate.turn);
-            tenant.turn = candidate.turn.saturating_add(u64::from(weight));
-        }
-        self.pace(waiter.grant.tenant, waiter.priority, now);
-        self.leave(candidate.waiter);
-        self.call_out(candidate.waiter, Standing::Granted);
-        true
-    }
-
-    /// Finds when the next head can go for all that is known. What becomes known later (an answer, a drop) sets the alarm
-    /// itself.
-    fn set_alarm(&mut self, now: Nanos, only: Option<usize>) {
-        let mut alarm = if only.is_some() { self.alarm } else { NEVER };
-        for nth in 0..self.concerned_count(only) {
-            let Some(at) = self.concerned_at(only, nth) else {
-                continue;
-            };
-            let Some(tenant) = self.tenants.get(at) else {
-                continue;
-            };
-            for line in LineId::all(self.rules.sets.len()) {
-                let Some(heads) = tenant.lines.get(line.index()) else {
-                    continue;
-                };
-                for (priority, head) in heads.heads() {
-                    let Some(waiter) = self.waiters.get(head.waiter) else {
-                        continue;
-                    };
-                    let at = self.may_go_at(waiter.grant, priority);
-                    // A head that only waits for another head to go is dealt with when that one goes or leaves.
-                    if at > now {
-                        alarm = alarm.min(at);
+        let mut alarm = self.alarm;
+        match tenant {
+            Some(at) => alarm = alarm.min(self.deal_own(at, now)),
+            None => {
+                alarm = NEVER;
+                // Whoever has nobody in line any more leaves the list, and the last one takes its place.
+                for nth in (0..self.queued.len()).rev() {
+                    if let Some(at) = self.queued.get(nth).copied() {
+                        alarm = alarm.min(self.deal_own(at, now));
                     }
                 }
             }
         }
         self.alarm = alarm;
+    }
+
+    /// Admits who can go of one tenant, which shares nothing. Returns when the next of its heads can, for all that is
+    /// known: what becomes known later (an answer, a drop) sets the alarm itself.
+    fn deal_own(&mut self, at: usize, now: Nanos) -> Nanos {
+        loop {
+            self.line_up(at, now);
+            let candidates = std::mem::take(&mut self.candidates);
+            let went = (candidates.iter())
+                .any(|candidate| self.ask(candidate.waiter, true, now) == Some(Asked::Went));
+            self.candidates = candidates;
+            if !went {
+                break;
+            }
+        }
+        let mut alarm = NEVER;
+        let candidates = std::mem::take(&mut self.candidates);
+        self.list_heads(at);
+        for candidate in &self.candidates {
+            if let Some(waiter) = self.waiters.get(candidate.waiter) {
+                let free = self.may_go_at(waiter.grant, waiter.priority);
+                // A head that only waits for another head to go is dealt with when that one goes or leaves.
+                if free > now {
+                    alarm = alarm.min(free);
+                }
+            }
+        }
+        self.candidates = candidates;
+        alarm
+    }
+
+    /// Lists a tenant's heads in the order in which they go.
+    fn list_heads(&mut self, at: usize) {
+        self.candidates.clear();
+        let Some(tenant) = self.tenants.get(at) else {
+            return;
+        };
+        for line in &tenant.lines {
+            for (priority, head) in line.heads() {
+                self.candidates.push(Candidate {
+                    rank: head.rank,
+                    priority: priority as u8,
+                    waiter: head.waiter,
+                });
+            }
+        }
+        self.candidates.sort_unstable();
+    }
+
+    /// Brings a tenant up to date, and lists its heads; nothing is kept for any of them yet.
+    fn line_up(&mut self, at: usize, now: Nanos) {
+        if let Some(tenant) = self.tenants.get_mut(at) {
+            tenant.open_gates(now);
+            for window in &mut tenant.windows {
+                window.collect(now);
+                window.forget_claims();
+            }
+            tenant.blocked = [0; 2];
+        }
+        self.list_heads(at);
+    }
+
+    /// Lets a head go if all its quotas have room. What it is kept from by others of its tenant, and keeps from those
+    /// behind it, is noted in the windows; in those that tenants share, only if it is asked in its turn. `None` if it
+    /// stands in line no more.
+    fn ask(&mut self, id: usize, in_turn: bool, now: Nanos) -> Option<Asked> {
+        let waiter = self.waiters.get(id).copied()?;
+        let Grant {
+            tenant: at,
+            line,
+            load,
+        } = waiter.grant;
+        let paced = self.paced_until(at, waiter.priority);
+        let set = &self.rules.sets[usize::from(line.set)];
+        let tenant = self.tenants.get_mut(at)?;
+        let closed = tenant.gate(line.safety).max(paced);
+        if closed > now {
+            return Some(Asked::Held(closed));
+        }
+        if tenant.blocked[usize::from(!load.user)] & line.bit() != 0 {
+            return Some(Asked::Held(NEVER));
+        }
+        let old = waiter.since.saturating_add(self.rules.longest_head_start) <= now;
+        let blocked = ask_level_by_level(set, &waiter, (old, in_turn), tenant, &mut self.app);
+        match blocked {
+            Some(level @ (Level::SharedClass | Level::Shared)) => {
+                return Some(Asked::Blocked {
+                    all: level == Level::Shared,
+                });
+            }
+            Some(Level::OwnClass | Level::Own) => {
+                let fits = set.tenant.iter().map(|at| tenant.windows[*at].fit_at(load));
+                let fits = fits.max().unwrap_or(NEVER);
+                // Where only others of its tenant hold it up, the next slot may be for it.
+                let next = set.tenant.iter().map(|at| tenant.windows[*at].next_back());
+                let until = if fits > now {
+                    fits
+                } else {
+                    next.min().unwrap_or(NEVER)
+                };
+                return Some(Asked::Held(until));
+            }
+            None => {}
+        }
+        if !in_turn {
+            return Some(Asked::Blocked { all: false });
+        }
+        take(set, load, tenant, &mut self.app);
+        if let Some(weight) = set.app.iter().map(|at| self.app[*at].weight(load)).max() {
+            let turn = tenant.turn.max(match waiter.spot {
+                Spot::Ready { turn } => turn,
+                Spot::Nowhere | Spot::Held { .. } => self.turn,
+            });
+            self.turn = self.turn.max(turn);
+            tenant.turn = turn.saturating_add(u64::from(weight));
+        }
+        self.pace(at, waiter.priority, now);
+        self.leave(id);
+        self.call_out(id, Standing::Granted);
+        Some(Asked::Went)
     }
 
     /// When the gate is open, the pace allows it and each quota has the slots, for all that is known.
@@ -191,47 +205,184 @@ impl Admission {
             })
             .fold(open, Nanos::max)
     }
+
+    /// Admits who can go where tenants share a quota, in the order of turns.
+    fn deal_in_turns(&mut self, now: Nanos) {
+        for window in &mut self.app {
+            window.collect(now);
+            window.forget_claims();
+        }
+        while let Some(id) = self.turns.pop_held(now) {
+            if let Some(waiter) = self.waiters.get_mut(id) {
+                waiter.spot = Spot::Nowhere;
+            }
+            self.ask_in_turn(id);
+        }
+        let mut alarm = NEVER;
+        let (mut after, mut shut) = (None, 0_u128);
+        while let Some(key) = self.turns.next(after, shut) {
+            after = Some(key);
+            let Some(waiter) = self.waiters.get(key.waiter).copied() else {
+                debug_assert!(false, "one that left is still asked");
+                break;
+            };
+            match self.ask_of_tenant(key.waiter, waiter.grant.tenant, now) {
+                None | Some(Asked::Went) => self.ask_again(waiter.grant.tenant),
+                Some(Asked::Held(until)) => self.hold(key.waiter, until),
+                Some(Asked::Blocked { all }) => {
+                    let at = self.may_go_at(waiter.grant, waiter.priority);
+                    if at > now {
+                        alarm = alarm.min(at);
+                    }
+                    shut |= passed_over(&waiter, all);
+                }
+            }
+        }
+        self.alarm = self.turns.first_held().unwrap_or(NEVER).min(alarm);
+    }
+
+    /// Asks for a head after those of its tenant that go before it have noted what they keep.
+    fn ask_of_tenant(&mut self, id: usize, tenant: usize, now: Nanos) -> Option<Asked> {
+        self.line_up(tenant, now);
+        let candidates = std::mem::take(&mut self.candidates);
+        for candidate in candidates
+            .iter()
+            .take_while(|candidate| candidate.waiter != id)
+        {
+            self.ask(candidate.waiter, false, now);
+        }
+        self.candidates = candidates;
+        self.ask(id, true, now)
+    }
+
+    /// A head is asked from now on when its turn comes.
+    pub(super) fn ask_in_turn(&mut self, id: usize) {
+        if !self.rules.shared_by_tenants() {
+            return;
+        }
+        self.ask_no_more(id);
+        let Some(waiter) = self.waiters.get_mut(id) else {
+            return;
+        };
+        let Some(tenant) = self.tenants.get(waiter.grant.tenant) else {
+            return;
+        };
+        // It is owed nothing for turns at which it did not wait, or was held up by a quota of its own.
+        let turn = tenant.turn.max(self.turn);
+        waiter.spot = Spot::Ready { turn };
+        self.turns.insert(kind_of(waiter), key_of(waiter, id, turn));
+    }
+
+    /// Something changed for a tenant: its heads are asked again.
+    pub(super) fn ask_again(&mut self, tenant: usize) {
+        if !self.rules.shared_by_tenants() {
+            return;
+        }
+        self.list_heads(tenant);
+        let candidates = std::mem::take(&mut self.candidates);
+        for candidate in &candidates {
+            self.ask_in_turn(candidate.waiter);
+        }
+        self.candidates = candidates;
+    }
+
+    fn hold(&mut self, id: usize, until: Nanos) {
+        self.ask_no_more(id);
+        if let Some(waiter) = self.waiters.get_mut(id)
+            && until < NEVER
+        {
+            waiter.spot = Spot::Held { until };
+            self.turns.hold(until, id);
+        }
+    }
+
+    /// Takes a head out of the order.
+    pub(super) fn ask_no_more(&mut self, id: usize) {
+        let Some(waiter) = self.waiters.get_mut(id) else {
+            return;
+        };
+        match std::mem::replace(&mut waiter.spot, Spot::Nowhere) {
+            Spot::Nowhere => {}
+            Spot::Ready { turn } => self.turns.remove(kind_of(waiter), key_of(waiter, id, turn)),
+            Spot::Held { until } => self.turns.let_go(until, id),
+        }
+    }
 }
 
-/// Whether every level has room for a head. If not, it keeps from those behind it what is its own, and says who may not
-/// pass it.
+fn kind_of(waiter: &Waiter) -> Kind {
+    usize::from(waiter.grant.line.set) * 2 + usize::from(!waiter.grant.load.user)
+}
+
+const fn key_of(waiter: &Waiter, id: usize, turn: u64) -> Key {
+    Key {
+        turn,
+        rank: waiter.rank,
+        priority: waiter.priority as u8,
+        waiter: id,
+    }
+}
+
+/// The kinds of heads that need not be asked after this one lacked shared slots: of its set, or of all. Slots that are
+/// reserved for user actions may be left when others have none.
+fn passed_over(waiter: &Waiter, all: bool) -> u128 {
+    const BACKGROUND: u128 = u128::MAX / 3 * 2;
+    match (all, waiter.grant.load.user) {
+        (true, true) => u128::MAX,
+        (true, false) => BACKGROUND,
+        (false, true) => 0b11 << (usize::from(waiter.grant.line.set) * 2),
+        (false, false) => 1 << kind_of(waiter),
+    }
+}
+
+/// In the order in which slots are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    OwnClass,
+    Own,
+    SharedClass,
+    Shared,
+}
+
+/// The first level that has no room for a head. There it keeps its slots from those behind it, and says who of its line may
+/// not pass it; once it is old, at the levels before, too. What tenants share it keeps only in its turn.
 fn ask_level_by_level(
     set: &Set,
     waiter: &Waiter,
-    old: bool,
+    (old, in_turn): (bool, bool),
     tenant: &mut TenantState,
     app: &mut [Window],
-) -> bool {
+) -> Option<Level> {
     let Grant { line, load, .. } = waiter.grant;
     let (own_class, own) = set.tenant.split_at(set.tenant_class);
-    let (app_class, shared) = set.app.split_at(set.app_class);
+    let (shared_class, shared) = set.app.split_at(set.app_class);
     let levels = [
-        (own_class, false),
-        (own, false),
-        (app_class, true),
-        (shared, true),
+        (Level::OwnClass, own_class),
+        (Level::Own, own),
+        (Level::SharedClass, shared_class),
+        (Level::Shared, shared),
     ];
-    let has_room = |level: &(&[usize], bool), load: Load, tenant: &TenantState, app: &[Window]| {
-        let windows = if level.1 { app } else { &*tenant.windows };
-        level.0.iter().all(|at| windows[*at].has_room(load))
+    let is_shared = |level| matches!(level, Level::SharedClass | Level::Shared);
+    let has_room = |(level, at): &(Level, &[usize]), load, tenant: &TenantState, app: &[Window]| {
+        let windows = if is_shared(*level) {
+            app
+        } else {
+            &*tenant.windows
+        };
+        at.iter().all(|at| windows[*at].has_room(load))
     };
-    let Some(blocked) = levels
+    let blocked = levels
         .iter()
-        .position(|level| !has_room(level, load, tenant, app))
-    else {
-        return true;
-    };
+        .position(|level| !has_room(level, load, tenant, app))?;
     let user = Load { user: true, ..load };
     let full = !has_room(&levels[blocked], user, tenant, app);
     let from = if old { 0 } else { blocked };
-    for (level, is_app) in &levels[from..=blocked] {
-        for at in *level {
-            let window = if *is_app {
-                &mut app[*at]
-            } else {
-                &mut tenant.windows[*at]
-            };
-            window.claim(load, full);
+    for (level, windows) in &levels[from..=blocked] {
+        for at in *windows {
+            if !is_shared(*level) {
+                tenant.windows[*at].claim(load, full);
+            } else if in_turn {
+                app[*at].claim(load, full);
+            }
         }
     }
     // Nobody of the same line passes it, but for user actions where slots are reserved for them.
@@ -239,5 +390,5 @@ fn ask_level_by_level(
     if load.user || (full && !set.reserves) {
         tenant.blocked[0] |= line.bit();
     }
-    false
+    Some(levels[blocked].0)
 }

@@ -39,6 +39,11 @@ impl Line {
         line.push_back(place);
     }
 
+    /// Who is first of this priority.
+    pub(super) fn first(&self, priority: Priority) -> Option<Place> {
+        self.by_priority[priority as usize].front().copied()
+    }
+
     /// Who is first of each priority.
     pub(super) fn heads(&self) -> impl Iterator<Item = (Priority, Place)> + '_ {
         Priority::ALL

@@ -108,6 +108,7 @@ mod slab;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod wait;
 mod window;
 

@@ -29,7 +29,7 @@ impl Admission {
         // Before the slots are given back, so that nobody slips through in between.
         self.shut_out(grant.tenant);
         self.settle_as(grant, end, true, now);
-        self.deal(now, self.concerned(grant.tenant));
+        self.deal(now, Some(grant.tenant));
         Some((name, pause))
     }
 
@@ -85,6 +85,9 @@ impl Admission {
         for (id, kept) in too_costly {
             self.leave(id);
             self.call_out(id, Standing::TooCostly(kept));
+        }
+        for nth in 0..self.queued.len() {
+            self.ask_again(self.queued[nth]);
         }
         self.deal(now, None);
     }
@@ -191,13 +194,18 @@ impl Admission {
             rank: waiter.rank,
             waiter: id,
         };
-        tenant.lines[line.index()].push(waiter.priority, place);
+        let line = &mut tenant.lines[line.index()];
+        line.push(waiter.priority, place);
+        let is_head = line.len(waiter.priority) == 1;
         if tenant.waiting == 0 {
             tenant.queued_at = self.queued.len();
             self.queued.push(waiter.grant.tenant);
         }
         tenant.waiting += 1;
         self.in_line += 1;
+        if is_head {
+            self.ask_in_turn(id);
+        }
         id
     }
 
@@ -213,10 +221,20 @@ impl Admission {
             rank: waiter.rank,
             waiter: id,
         };
-        tenant.lines[waiter.grant.line.index()].remove(waiter.priority, place);
+        let line = &mut tenant.lines[waiter.grant.line.index()];
+        line.remove(waiter.priority, place);
+        let next = line.first(waiter.priority);
         tenant.waiting -= 1;
         self.in_line -= 1;
-        if tenant.waiting > 0 {
+        let waits = tenant.waiting > 0;
+        self.ask_no_more(id);
+        if let Some(next) = next {
+            self.ask_in_turn(next.waiter);
+        }
+        let Some(tenant) = self.tenants.get_mut(waiter.grant.tenant) else {
+            return;
+        };
+        if waits {
             return;
         }
         tenant.lines = Vec::new();

@@ -48,8 +48,6 @@ pub(super) struct TenantState {
     pub(super) out: usize,
     /// Its turn at what tenants share: the lowest goes next.
     pub(super) turn: u64,
-    /// The round in which it got something last.
-    pub(super) dealt: u64,
     /// Where it stands in the list of tenants that wait.
     pub(super) queued_at: usize,
     /// The soonest that its next scheduled call may go.
@@ -228,7 +226,6 @@ impl Tenants {
             waiting: 0,
             out: 0,
             turn: 0,
-            dealt: 0,
             queued_at: 0,
             paced_until: 0,
             blocked: [0; 2],

@@ -294,6 +294,11 @@ impl Window {
         })
     }
 
+    /// When the next slot comes back, as far as that is known.
+    pub(super) fn next_back(&self) -> Nanos {
+        self.back.front().map_or(NEVER, |first| first.at)
+    }
+
     /// When a call has its slots, as far as that is known: zero if it has, [`NEVER`] while too many are in flight.
     pub(super) fn fit_at(&self, load: Load) -> Nanos {
         if self.is_free(load) {

@@ -161,6 +161,14 @@ proptest! {
     }
 
     #[test]
+    fn whatever_comes_nobody_who_could_go_stands_in_line((config, mut calls, changes) in any_story()) {
+        for call in &mut calls {
+            call.cost = 1;
+        }
+        World::run_changing(config, calls, changes);
+    }
+
+    #[test]
     fn whatever_comes_scheduled_calls_keep_the_pace((config, calls, changes) in any_story()) {
         World::run_changing(config, calls, changes).assert_scheduled_calls_keep_the_pace();
     }

@@ -168,7 +168,28 @@ impl World {
             self.perform(step);
         }
         self.answer_bells();
+        self.assert_nobody_is_forgotten();
         true
+    }
+
+    /// While nothing is kept for costly or old calls, a head stands in line only if a quota, a gate or the pace holds it.
+    fn assert_nobody_is_forgotten(&mut self) {
+        let costly = self.calls.iter().any(|call| call.cost > 1);
+        // An alarm at this very instant comes after what else happens at it.
+        if costly || self.waiters.len() > 40 || self.admission.alarm() <= self.now {
+            return;
+        }
+        let old = self.rules.longest_head_start;
+        let standing: Vec<_> = (self.waiters.keys())
+            .filter_map(|id| Some((*id, *self.admission.waiters.get(*id)?)))
+            .collect();
+        if (standing.iter()).any(|(_, waiter)| waiter.since + old <= self.now) {
+            return;
+        }
+        for (id, waiter) in standing {
+            let at = self.admission.may_go_at(waiter.grant, waiter.priority);
+            assert!(at > self.now, "waiter {id} is forgotten at {}", self.now);
+        }
     }
 
     fn perform(&mut self, step: Step) {
