@@ -90,6 +90,9 @@ impl Admission {
                 window.forget_claims();
             }
             tenant.blocked = [0; 2];
+            if tenant.is_held() {
+                continue;
+            }
             // It is owed nothing for turns at which it did not wait, or was held up by a quota of its own.
             let turn = tenant.turn.max(self.turn);
             for line in LineId::all(self.rules.sets.len()) {
@@ -117,7 +120,9 @@ impl Admission {
         let Some(waiter) = self.waiters.get(candidate.waiter).copied() else {
             return false;
         };
-        let Grant { tenant, line, load } = waiter.grant;
+        let Grant {
+            tenant, line, load, ..
+        } = waiter.grant;
         let set = &self.rules.sets[usize::from(line.set)];
         let Some(tenant) = self.tenants.get_mut(tenant) else {
             return false;
@@ -132,7 +137,7 @@ impl Admission {
         if !ask_level_by_level(set, &waiter, old, tenant, &mut self.app) {
             return false;
         }
-        take(set, load, tenant, &mut self.app);
+        let nth = take(set, load, tenant, &mut self.app);
         tenant.dealt = self.round;
         if let Some(weight) = set.app.iter().map(|at| self.app[*at].weight(load)).max() {
             self.turn = self.turn.max(candidate.turn);
@@ -140,6 +145,9 @@ impl Admission {
         }
         self.pace(waiter.grant.tenant, waiter.priority, now);
         self.leave(candidate.waiter);
+        if let Some(waiter) = self.waiters.get_mut(candidate.waiter) {
+            waiter.grant.nth = nth;
+        }
         self.call_out(candidate.waiter, Standing::Granted);
         true
     }
@@ -174,13 +182,14 @@ impl Admission {
         self.alarm = alarm;
     }
 
-    /// When the gate is open, the pace allows it and each quota has the slots, for all that is known.
+    /// When the gate is open, the upstream's word lets it, the pace allows it and each quota has the slots, for all that is known.
     pub(super) fn may_go_at(&self, of: Grant, priority: Priority) -> Nanos {
         let Some(tenant) = self.tenants.get(of.tenant) else {
             return NEVER;
         };
         let open = tenant
             .gate(of.line.safety)
+            .max(tenant.held_until())
             .max(self.paced_until(of.tenant, priority));
         self.rules.sets[usize::from(of.line.set)]
             .all
