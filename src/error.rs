@@ -86,11 +86,60 @@ pub enum Kind {
 }
 
 /// Refused by admission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateLimited {
-    /// The soonest that trying again can help.
+    /// The soonest that trying again can help; a second where nobody can know.
     pub retry_after: Duration,
+    /// What the call would have waited for longest.
+    pub held_by: HeldBy,
+}
+
+/// What kept a call from being admitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeldBy {
+    /// One of our own quotas had no room for it.
+    Quota(Arc<ShortQuota>),
+    /// As many already waited in its line as may.
+    FullLine,
+    /// The upstream asked for a pause, or said that nothing is left.
+    Upstream,
+    /// Scheduled work is spread over time.
+    Pace,
+    /// Something else: others that go first, or a limit of another layer.
+    #[default]
+    Other,
+}
+
+/// The quota that was free last of all that a refused call needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShortQuota {
+    /// Its name in the settings.
+    pub name: Arc<str>,
+    /// How many slots it has.
+    pub limit: u32,
+    /// Its window; zero for a limit on requests at once.
+    pub per: Duration,
+    /// How many slots were left for this call: fewer than it takes.
+    pub left: u32,
+    /// Whether it counts what calls cost, not how many they are.
+    pub weighed: bool,
+}
+
+impl ShortQuota {
+    /// A quota of this name, with `limit` slots in each window of `per` (zero: at once), none of them left.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, limit: u32, per: Duration) -> Self {
+        Self {
+            name: name.into(),
+            limit,
+            per,
+            left: 0,
+            weighed: false,
+        }
+    }
 }
 
 /// An operation that answers this request.
@@ -191,7 +240,19 @@ impl Error {
     /// Refused by admission; try again after `retry_after`.
     #[must_use]
     pub const fn rate_limited(retry_after: Duration) -> Self {
-        Self::RateLimited(RateLimited { retry_after })
+        Self::RateLimited(RateLimited {
+            retry_after,
+            held_by: HeldBy::Other,
+        })
+    }
+
+    /// Refused by admission for this reason; try again after `retry_after`.
+    #[must_use]
+    pub const fn held_up(retry_after: Duration, held_by: HeldBy) -> Self {
+        Self::RateLimited(RateLimited {
+            retry_after,
+            held_by,
+        })
     }
 
     /// Accepted and still settling.
@@ -379,8 +440,8 @@ impl fmt::Display for Error {
         match self {
             Self::RateLimited(limited) => write!(
                 f,
-                "not admitted within the allowed wait; nothing was sent; try again in {:?}",
-                limited.retry_after
+                "not admitted within the allowed wait: {}; nothing was sent; try again in {:?}",
+                limited.held_by, limited.retry_after
             ),
             Self::KeyRequired => f.write_str(
                 "a write needs an operation key; nothing was sent; set `Idempotency-Key` or `Context::with_key` to a value that is stable for this one write",
@@ -451,6 +512,29 @@ impl fmt::Display for Error {
                     (_, true) => "the upstream failed",
                 })
             }
+        }
+    }
+}
+
+impl fmt::Display for HeldBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quota(quota) if quota.per.is_zero() => {
+                write!(
+                    f,
+                    "quota {:?} ({} at once) is used up",
+                    quota.name, quota.limit
+                )
+            }
+            Self::Quota(quota) => write!(
+                f,
+                "quota {:?} ({} in {:?}) is used up",
+                quota.name, quota.limit, quota.per
+            ),
+            Self::FullLine => f.write_str("too many wait already"),
+            Self::Upstream => f.write_str("the upstream asked for a pause"),
+            Self::Pace => f.write_str("scheduled work is spread over time"),
+            Self::Other => f.write_str("others go first"),
         }
     }
 }

@@ -22,7 +22,7 @@ pub enum Decision<'a> {
         /// The soonest that trying again can help.
         retry_after: Duration,
     },
-    /// The upstream throttled; the tenant's gate is closed.
+    /// The upstream throttled, or said that nothing is left: the tenant's gates are closed, or that for reads alone.
     GateClosed {
         /// For how long.
         pause: Duration,

@@ -3,9 +3,16 @@
 //! Doubt about money is never a 5xx: a client that retries a 5xx with a new key would pay twice. An operation that is
 //! still settling is 202, one that a person must look at is 409; both carry a `Location` to ask at, and say not to use a
 //! new key.
+//!
+//! A refusal of admission is 429 with `Retry-After`. Where one of our own quotas held the call up, it carries that one in
+//! `RateLimit-Policy` and `RateLimit`, and as a problem of the type that draft-ietf-httpapi-ratelimit-headers-11 has for
+//! it. Windows and times are whole seconds, rounded up; `t` is `Retry-After`. A limit on requests at once has neither
+//! window nor reset, for it is free when an answer comes, and `qu` says what it counts. Nothing of the kind is said where
+//! no quota of ours is used up: when the line is full, the upstream asked for a pause, or scheduled work is spread. There
+//! is no partition key (`pk`): whoever asks knows no other tenant's quota, and need not see how we name theirs.
 
 use crate::context::OperationId;
-use crate::error::{Error, Side};
+use crate::error::{Error, HeldBy, ShortQuota, Side};
 use crate::journal::Status;
 use crate::payload::Payload;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -50,7 +57,7 @@ pub const fn status(error: &Error) -> StatusCode {
     }
 }
 
-/// The whole answer: status, `Retry-After`, `Location`, and a body in `application/problem+json`.
+/// The whole answer: status, `Retry-After`, `RateLimit`, `Location`, and a body in `application/problem+json`.
 #[must_use]
 pub fn response(error: &Error, config: &ProblemConfig) -> Response<Payload> {
     let status = match (status(error), error.operation()) {
@@ -78,10 +85,33 @@ pub fn response_with(
     if let Some(operation) = error.operation() {
         body["operation"] = operation.to_string().into();
     }
+    let after = error.retry_after().map(whole_seconds);
+    if let Some(seconds) = after {
+        body["retry-after"] = seconds.into();
+    }
+    let short = short_quota(error);
+    if let Some(quota) = short {
+        body["type"] = QUOTA_EXCEEDED.into();
+        body["title"] = "Quota Exceeded".into();
+        body["violated-policies"] = serde_json::json!([quota.name]);
+        body["limit"] = quota.limit.into();
+        body["remaining"] = quota.left.into();
+        if !quota.per.is_zero() {
+            body["window"] = whole_seconds(quota.per).into();
+        }
+    }
     let mut response = problem(status, &body);
     let headers = response.headers_mut();
-    if let Some(after) = error.retry_after() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+    if let Some(seconds) = after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some((quota, seconds)) = short.zip(after) {
+        let [policy, limit] = limit_headers(quota, seconds);
+        for (name, value) in [(&POLICY, policy), (&RATELIMIT, limit)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
     }
     if let Some(operation) = error.operation()
         && let Ok(location) = HeaderValue::from_str(&format!("{}{operation}", config.operations))
@@ -89,6 +119,61 @@ pub fn response_with(
         headers.insert(header::LOCATION, location);
     }
     response
+}
+
+/// The problem type of draft-ietf-httpapi-ratelimit-headers-11 for a policy that is used up.
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// The most that an integer of a structured field can be.
+const LARGEST: u64 = 999_999_999_999_999;
+/// Of a quota's name, this many characters are told: a header is no place for more.
+const LONGEST_NAME: usize = 64;
+
+fn short_quota(error: &Error) -> Option<&ShortQuota> {
+    match error {
+        Error::RateLimited(limited) => match &limited.held_by {
+            HeldBy::Quota(quota) => Some(quota),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `RateLimit-Policy` and `RateLimit` for a quota that has room in so many seconds.
+fn limit_headers(quota: &ShortQuota, seconds: u64) -> [String; 2] {
+    let name = field_string(&quota.name);
+    let mut policy = format!("{name};q={}", quota.limit);
+    let mut limit = format!("{name};r={}", quota.left);
+    let unit = match (quota.per.is_zero(), quota.weighed) {
+        (true, false) => ";qu=\"concurrent-requests\"",
+        // The draft registers no unit for what its own servers weigh; this is what it is.
+        (_, true) => ";qu=\"cost\"",
+        (false, false) => "",
+    };
+    policy.push_str(unit);
+    if !quota.per.is_zero() {
+        policy.push_str(&format!(";w={}", whole_seconds(quota.per).min(LARGEST)));
+        limit.push_str(&format!(";t={}", seconds.min(LARGEST)));
+    }
+    [policy, limit]
+}
+
+/// A string of a structured field (RFC 9651): visible ASCII and spaces, quoted. What cannot be said in it is left out.
+fn field_string(text: &str) -> String {
+    let mut field = String::from("\"");
+    let sayable = text.chars().filter(|char| matches!(char, ' '..='~'));
+    for char in sayable.take(LONGEST_NAME) {
+        if matches!(char, '"' | '\\') {
+            field.push('\\');
+        }
+        field.push(char);
+    }
+    if field.trim_end().len() == 1 {
+        field = "\"quota".into();
+    }
+    field.push('"');
+    field
 }
 
 /// How soon a client that asks for an operation should ask again: settling takes seconds at least.
@@ -180,7 +265,9 @@ fn problem(status: StatusCode, body: &serde_json::Value) -> Response<Payload> {
 
 /// Rounded up: a client that comes back earlier is refused again.
 const fn whole_seconds(after: Duration) -> u64 {
-    after.as_secs() + if after.subsec_nanos() > 0 { 1 } else { 0 }
+    after
+        .as_secs()
+        .saturating_add(if after.subsec_nanos() > 0 { 1 } else { 0 })
 }
 
 #[cfg(test)]
@@ -208,6 +295,133 @@ mod tests {
             let body: serde_json::Value = serde_json::from_slice(response.body().bytes()).unwrap();
             assert_eq!(body["outcome"], Outcome::Unknown.as_str());
             assert_eq!(body["operation"], id.to_string());
+        }
+    }
+
+    fn told(quota: ShortQuota, after: Duration) -> (Response<Payload>, serde_json::Value) {
+        let error = Error::held_up(after, HeldBy::Quota(quota.into()));
+        let response = response(&error, &ProblemConfig::default());
+        let body = serde_json::from_slice(response.body().bytes()).unwrap();
+        (response, body)
+    }
+
+    fn headers(quota: ShortQuota, after: Duration) -> [String; 3] {
+        let (response, _) = told(quota, after);
+        ["retry-after", "ratelimit-policy", "ratelimit"]
+            .map(|name| response.headers()[name].to_str().unwrap().to_owned())
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_used_up_quota_is_told_in_headers_and_body() {
+        let quota = ShortQuota::new("per minute", 500, MINUTE);
+        let (response, body) = told(quota, Duration::from_millis(11_001));
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        let header = |name: &str| response.headers()[name].to_str().unwrap();
+        assert_eq!(header("retry-after"), "12");
+        assert_eq!(header("ratelimit-policy"), r#""per minute";q=500;w=60"#);
+        assert_eq!(header("ratelimit"), r#""per minute";r=0;t=12"#);
+        let detail = body["detail"].as_str().unwrap();
+        assert!(
+            detail.contains(r#"quota "per minute" (500 in 60s)"#),
+            "{detail}"
+        );
+        let expected = serde_json::json!({
+            "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+            "title": "Quota Exceeded",
+            "status": 429,
+            "detail": detail,
+            "outcome": "unsent",
+            "violated-policies": ["per minute"],
+            "limit": 500,
+            "remaining": 0,
+            "window": 60,
+            "retry-after": 12,
+        });
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn windows_and_times_are_rounded_up_and_the_unit_is_told_where_it_is_not_requests() {
+        let short = ShortQuota::new("a", 10, Duration::from_millis(500));
+        let [after, policy, limit] = headers(short, Duration::from_millis(1));
+        assert_eq!(
+            [&*after, &*policy, &*limit],
+            ["1", r#""a";q=10;w=1"#, r#""a";r=0;t=1"#]
+        );
+
+        let items = ShortQuota {
+            left: 7,
+            weighed: true,
+            ..ShortQuota::new("items", 40, MINUTE)
+        };
+        let [_, policy, limit] = headers(items, MINUTE);
+        assert_eq!(
+            [&*policy, &*limit],
+            [r#""items";q=40;qu="cost";w=60"#, r#""items";r=7;t=60"#]
+        );
+    }
+
+    #[test]
+    fn a_limit_on_requests_at_once_has_no_window_and_no_reset() {
+        let quota = ShortQuota::new("at once", 10, Duration::ZERO);
+        let (_, body) = told(quota.clone(), Duration::from_secs(1));
+        let [after, policy, limit] = headers(quota, Duration::from_secs(1));
+        assert_eq!(
+            [&*after, &*policy, &*limit],
+            [
+                "1",
+                r#""at once";q=10;qu="concurrent-requests""#,
+                r#""at once";r=0"#
+            ]
+        );
+        assert_eq!(body.get("window"), None);
+        assert!(body["detail"].as_str().unwrap().contains("10 at once"));
+    }
+
+    #[test]
+    fn any_name_becomes_a_string_of_a_structured_field() {
+        for (name, told) in [
+            (r#"a "b" \c"#, r#""a \"b\" \\c""#),
+            ("a\r\nSet-Cookie: b=c", r#""aSet-Cookie: b=c""#),
+            ("pro Minute \u{fc}ber", r#""pro Minute ber""#),
+            ("\u{5206}\u{949f}", r#""quota""#),
+            ("\u{7f}\0 ", r#""quota""#),
+            ("a\", b;q=9", r#""a\", b;q=9""#),
+        ] {
+            assert_eq!(field_string(name), told, "{name:?}");
+            let [_, policy, _] = headers(ShortQuota::new(name, 1, MINUTE), MINUTE);
+            assert_eq!(policy, format!("{told};q=1;w=60"));
+        }
+        assert_eq!(field_string(&"x".repeat(500)).len(), 66);
+        assert_eq!(
+            headers(ShortQuota::new("a", 1, Duration::MAX), Duration::MAX)[2],
+            format!("\"a\";r=0;t={LARGEST}")
+        );
+    }
+
+    #[test]
+    fn where_no_quota_of_ours_is_used_up_there_is_only_a_time_to_come_back() {
+        for held_by in [
+            HeldBy::FullLine,
+            HeldBy::Upstream,
+            HeldBy::Pace,
+            HeldBy::Other,
+        ] {
+            let error = Error::held_up(Duration::from_millis(1_200), held_by);
+            let response = response(&error, &ProblemConfig::default());
+            let body: serde_json::Value = serde_json::from_slice(response.body().bytes()).unwrap();
+            assert_eq!(response.headers()["retry-after"], "2");
+            assert_eq!(
+                (&body["retry-after"], &body["type"]),
+                (&2.into(), &"about:blank".into())
+            );
+            assert!(!response.headers().contains_key("ratelimit"), "{error}");
+            assert!(
+                !response.headers().contains_key("ratelimit-policy"),
+                "{error}"
+            );
         }
     }
 

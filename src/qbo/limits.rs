@@ -34,7 +34,7 @@ pub struct Limit {
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long to keep a tenant's gate closed after a throttle answer without `Retry-After`, which is how QBO gives them
+/// How long to keep a tenant's gates closed after a throttle answer without `Retry-After`, which is how QBO gives them
 /// (facts 1: "wait 60 seconds before retrying", A; no `Retry-After` recorded, D).
 pub const THROTTLE_PAUSE: Duration = MINUTE;
 

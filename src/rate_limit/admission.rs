@@ -3,12 +3,12 @@
 
 use super::deal::Candidate;
 use super::line::Rank;
-use super::queue::{UNKNOWN_WAIT, after};
+use super::queue::refusal;
 use super::rules::{Kept, Rules, Set};
 use super::slab::Slab;
 use super::tenants::{LineId, TenantState, Tenants};
 use super::turns::{Spot, Turns};
-use super::window::{Load, NEVER, Nanos, Window};
+use super::window::{Load, NEVER, Nanos, Spec, Window};
 use crate::classify::Safety;
 use crate::context::Priority;
 use std::sync::Arc;
@@ -41,6 +41,31 @@ pub(super) struct Grant {
     pub(super) tenant: usize,
     pub(super) line: LineId,
     pub(super) load: Load,
+    /// How many calls of the tenant were admitted before it; see [`super::hint`].
+    pub(super) nth: u32,
+}
+
+/// Why not, and the soonest that trying again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// How long that is; never zero.
+    pub(super) wait: Nanos,
+    pub(super) by: By,
+}
+
+/// What held a call up, longest of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// A quota, as it is now, and how much of it was left for the call.
+    Quota {
+        kept: Kept,
+        spec: Spec,
+        left: u32,
+    },
+    FullLine,
+    Upstream,
+    Pace,
+    Other,
 }
 
 /// The answer to one who came while the quotas looked full.
@@ -48,8 +73,8 @@ pub(super) struct Grant {
 pub(super) enum Arrival {
     Go(Grant),
     Wait(usize),
-    /// It cannot be admitted in time; the soonest time that trying again can help.
-    Refused(Nanos),
+    /// It cannot be admitted in time.
+    Refused(Refusal),
     /// It costs more than this quota can ever have free for it.
     TooCostly(Kept),
 }
@@ -60,7 +85,7 @@ pub(super) enum Look {
     Standing,
     Granted(Grant),
     /// See [`Arrival::Refused`].
-    Refused(Nanos),
+    Refused(Refusal),
     /// See [`Arrival::TooCostly`]: the quota was made smaller meanwhile.
     TooCostly(Kept),
 }
@@ -74,6 +99,16 @@ pub(super) enum End {
     Unsent,
     /// It may still run upstream.
     Abandoned,
+}
+
+/// What an answer says of the upstream's own limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Nothing,
+    /// How much is left.
+    Left,
+    /// That it throttles.
+    Stop,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +160,8 @@ fn fits(set: &Set, load: Load, tenant: &[Window], app: &[Window]) -> bool {
         && set.app.iter().all(|at| app[*at].is_free(load))
 }
 
-pub(super) fn take(set: &Set, load: Load, tenant: &mut TenantState, app: &mut [Window]) {
+/// Takes all slots, and says how many calls of the tenant were admitted before.
+pub(super) fn take(set: &Set, load: Load, tenant: &mut TenantState, app: &mut [Window]) -> u32 {
     for at in &set.tenant {
         tenant.windows[*at].take(load);
     }
@@ -133,7 +169,9 @@ pub(super) fn take(set: &Set, load: Load, tenant: &mut TenantState, app: &mut [W
         app[*at].take(load);
     }
     tenant.out += 1;
-    tenant.spend_hint();
+    let nth = tenant.sent;
+    tenant.sent = nth.wrapping_add(1);
+    nth
 }
 
 impl Admission {
@@ -188,15 +226,17 @@ impl Admission {
         let behind_someone = tenant.waiting > 0 || (!set.app.is_empty() && self.in_line > 0);
         if behind_someone
             || tenant.gate(line.safety) > 0
+            || tenant.is_held()
             || !fits(set, load, &tenant.windows, &self.app)
         {
             return None;
         }
-        take(set, load, tenant, &mut self.app);
+        let nth = take(set, load, tenant, &mut self.app);
         Some(Grant {
             tenant: at,
             line,
             load,
+            nth,
         })
     }
 
@@ -224,8 +264,9 @@ impl Admission {
             tenant: at,
             line: ask.line,
             load,
+            nth: 0,
         };
-        let soonest = self.soonest(grant, ask.priority, rank, now);
+        let (soonest, by) = self.soonest(grant, ask.priority, rank, now);
         let full = self.tenants.get(at).is_some_and(|tenant| {
             tenant
                 .lines
@@ -233,7 +274,8 @@ impl Admission {
                 .is_some_and(|line| line.len(ask.priority) >= rules.max_waiting)
         });
         if full || soonest > until {
-            return Arrival::Refused(after(soonest, now));
+            let by = if full { By::FullLine } else { by };
+            return Arrival::Refused(refusal(soonest, by, now));
         }
         let id = self.stand(Waiter {
             grant,
@@ -262,7 +304,7 @@ impl Admission {
         let now = self.advance(now);
         let Some(waiter) = self.waiters.get(id).copied() else {
             debug_assert!(false, "looked after a waiter that had left");
-            return Look::Refused(UNKNOWN_WAIT);
+            return Look::Refused(refusal(now, By::Other, now));
         };
         if waiter.standing == Standing::InLine && waiter.until <= now {
             // A slot that comes back at this very instant is still in time.
@@ -311,10 +353,10 @@ impl Admission {
 
     /// An admitted call is over: its slots are free, or on their way back.
     pub(super) fn settle(&mut self, grant: Grant, end: End, now: Nanos) {
-        self.settle_as(grant, end, false, now);
+        self.settle_as(grant, end, Said::Nothing, now);
     }
 
-    pub(super) fn settle_as(&mut self, grant: Grant, end: End, throttled: bool, now: Nanos) {
+    pub(super) fn settle_as(&mut self, grant: Grant, end: End, said: Said, now: Nanos) {
         let now = self.advance(now);
         let Some(set) = self.rules.sets.get(usize::from(grant.line.set)) else {
             return;
@@ -340,15 +382,23 @@ impl Admission {
             soonest = soonest.min(at);
         }
         tenant.out -= 1;
-        if matches!(end, End::Answered { .. }) && grant.line.safety == Safety::Read && !throttled {
-            tenant.reads_pass();
+        if matches!(end, End::Answered { .. })
+            && grant.line.safety == Safety::Read
+            && said != Said::Stop
+        {
+            tenant.read_passed(grant.nth);
+        }
+        if end != End::Unsent && said != Said::Left {
+            tenant.hint.spent_unheard();
         }
         let someone_waits = tenant.waiting > 0 || (!set.app.is_empty() && self.in_line > 0);
+        let heard = tenant.hint.until() > 0;
         if someone_waits {
             // What it waited for may have a time now.
             self.ask_again(grant.tenant);
         }
-        if someone_waits && soonest <= now {
+        // What is left by the upstream's word may be more than was certain while this call was out.
+        if someone_waits && (soonest <= now || heard) {
             self.deal(now, Some(grant.tenant));
         } else if someone_waits {
             self.alarm = self.alarm.min(soonest);

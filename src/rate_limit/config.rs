@@ -220,12 +220,18 @@ pub struct RateLimitConfig {
     pub max_wait: PerPriority,
     /// How scheduled work is spread; not at all by default.
     pub pace: Pace,
-    /// How long a throttle answer without `Retry-After` closes the tenant's gate. 60 s: what Intuit asks for on a 429.
+    /// How long a throttle answer without `Retry-After` closes the tenant's gates. 60 s: what Intuit asks for on a 429. For
+    /// what looks like a cap on reads it doubles each time, up to an hour.
     pub pause: Duration,
     /// How long an abandoned call may still run upstream. Five minutes: QBO's 120 s server timeout plus margin.
     pub settle_window: Duration,
     /// From when on a slot's way back is counted.
     pub anchor: Anchor,
+    /// Whether an upstream's `RateLimit`, `RateLimit-Remaining`, `X-RateLimit-Remaining` and `X-Rate-Limit-Remaining`
+    /// headers are obeyed: no more of a tenant's calls go than the upstream says are left to it, until the reset that it
+    /// names, an hour at most. On by default: whoever sends them means it. Turn it off where what they count is not what
+    /// one tenant may send.
+    pub feedback: bool,
 }
 
 impl Default for RateLimitConfig {
@@ -247,6 +253,7 @@ impl Default for RateLimitConfig {
             pause: Duration::from_secs(60),
             settle_window: Duration::from_secs(300),
             anchor: Anchor::Answer,
+            feedback: true,
         }
     }
 }

@@ -137,11 +137,12 @@ impl Admission {
             tenant: at,
             line,
             load,
+            ..
         } = waiter.grant;
         let paced = self.paced_until(at, waiter.priority);
         let set = &self.rules.sets[usize::from(line.set)];
         let tenant = self.tenants.get_mut(at)?;
-        let closed = tenant.gate(line.safety).max(paced);
+        let closed = tenant.gate(line.safety).max(paced).max(tenant.held_until());
         if closed > now {
             return Some(Asked::Held(closed));
         }
@@ -173,7 +174,7 @@ impl Admission {
         if !in_turn {
             return Some(Asked::Blocked { all: false });
         }
-        take(set, load, tenant, &mut self.app);
+        let nth = take(set, load, tenant, &mut self.app);
         if let Some(weight) = set.app.iter().map(|at| self.app[*at].weight(load)).max() {
             let turn = tenant.turn.max(match waiter.spot {
                 Spot::Ready { turn } => turn,
@@ -184,6 +185,9 @@ impl Admission {
         }
         self.pace(at, waiter.priority, now);
         self.leave(id);
+        if let Some(waiter) = self.waiters.get_mut(id) {
+            waiter.grant.nth = nth;
+        }
         self.call_out(id, Standing::Granted);
         Some(Asked::Went)
     }
@@ -195,6 +199,7 @@ impl Admission {
         };
         let open = tenant
             .gate(of.line.safety)
+            .max(tenant.held_until())
             .max(self.paced_until(of.tenant, priority));
         self.rules.sets[usize::from(of.line.set)]
             .all

@@ -42,9 +42,9 @@ pub struct TenantLimits {
     pub waiting: [usize; 3],
     /// How many of its calls were let through and are not over.
     pub in_flight: usize,
-    /// For how long reads are still shut out by a throttle answer.
+    /// For how long reads are still shut out: by a throttle answer, or because the upstream says that nothing is left.
     pub reads_closed: Option<Duration>,
-    /// For how long writes are still shut out by a throttle answer.
+    /// For how long writes are still shut out, for the same reasons.
     pub writes_closed: Option<Duration>,
 }
 

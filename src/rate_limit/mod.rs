@@ -10,12 +10,17 @@
 //!   strict priority within the head start, first-come beyond it. What tenants share is dealt between them in turns.
 //! - **Bounds.** Lines are bounded, and so is the wait. A call that cannot be admitted before its deadline, or before
 //!   `max_wait`, is refused at once with [`Error::RateLimited`](crate::Error::RateLimited): nothing was sent, and
-//!   `retry_after` is the soonest that trying again can help.
+//!   `retry_after` is the soonest that trying again can help; the error names the quota that held it up, and
+//!   [`problem`](crate::problem) makes `RateLimit` and `RateLimit-Policy` of it.
 //! - **Giving back.** By the [`Verdict`](crate::outcome::Verdict) in the answer or the error: `Unsent` frees the slots at
 //!   once; a closed attempt starts their way back; one that is not closed, or whose future is dropped in flight, may still
 //!   run upstream, and counts as answered when the settle window is over.
-//! - **Feedback.** A throttle answer closes that tenant's gate, for reads or for writes, until `Retry-After` or for the
-//!   configured pause. The other gate and all other tenants go on.
+//! - **Feedback.** A throttle answer closes both gates of its tenant, for reads and for writes, until `Retry-After`, or
+//!   the reset that the answer names, or for the configured pause: a limit per minute stops both. When the first read
+//!   after that is throttled again it is a cap on reads (QBO counts them by the month): writes go on, and reads are tried
+//!   again after a pause that doubles, up to an hour. What other answers say is left (`RateLimit`, `X-RateLimit-Remaining`
+//!   and their like) is obeyed as well: no more of a tenant's calls go than that, until the reset, an hour at most. All
+//!   other tenants go on.
 //!
 //! - **Costs.** A quota [by cost](Quota::by_cost) gives a call as many slots as it [costs](ClassOf::cost), all at once or
 //!   none. A call that waits for several slots keeps those that come free from whoever would pass it.
@@ -94,7 +99,9 @@
 mod admission;
 mod config;
 mod deal;
+mod feedback;
 mod handle;
+mod hint;
 mod layer;
 mod line;
 mod part;

@@ -1,12 +1,15 @@
 //! A permit: slots in use, given back by what became of the call, whoever drops it.
 
 use super::admission::{End, Grant};
+use super::feedback::{self, Left};
+use super::hint::Told;
 use super::rules::nanos;
 use super::shared::Shared;
 use super::window::Nanos;
 use crate::context::Priority;
 use crate::event::Decision;
 use crate::outcome::{Advice, Outcome, Verdict};
+use http::HeaderMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,8 +58,23 @@ impl Permit {
         self.state = State::Out { sent_at };
     }
 
-    /// The call was judged; an answer that nobody judged is a whole one.
-    pub(super) fn judged(&mut self, verdict: Option<Verdict>) {
+    /// The call was answered; an answer that nobody judged is a whole one.
+    pub(super) fn answered(&mut self, verdict: Option<Verdict>, headers: &HeaderMap) {
+        let shared = &self.shared;
+        let left = if shared.limits.rules.feedback {
+            feedback::read(headers, || shared.hooks.clock.wall().into())
+        } else {
+            None
+        };
+        self.judged(verdict, left);
+    }
+
+    /// The call failed.
+    pub(super) fn failed(&mut self, verdict: Verdict) {
+        self.judged(Some(verdict), None);
+    }
+
+    fn judged(&mut self, verdict: Option<Verdict>, left: Option<Left>) {
         let State::Out { sent_at } = self.state else {
             return;
         };
@@ -67,9 +85,41 @@ impl Permit {
             Some(verdict) if verdict.closed => (answered, verdict.advice),
             Some(verdict) => (End::Abandoned, verdict.advice),
         };
-        match advice {
-            Advice::Throttled { after } => self.throttled(end, after),
-            _ => self.settle(end),
+        match (advice, left) {
+            // `Retry-After` is the upstream's last word; the reset of a limit that is used up stands in for it.
+            (Advice::Throttled { after }, left) => {
+                let reset = left
+                    .filter(|left| left.calls == 0)
+                    .map(|left| left.resets_in);
+                // "Retry after nothing" on a throttle answer would hammer an upstream that has just said stop.
+                let after = after.filter(|after| !after.is_zero());
+                self.throttled(end, after.or(reset));
+            }
+            (_, Some(left)) => self.told(end, left),
+            (_, None) => self.settle(end),
+        }
+    }
+
+    fn told(&mut self, end: End, left: Left) {
+        self.state = State::Over;
+        let now = self.shared.now();
+        let told = Told {
+            left: left.calls,
+            until: now.saturating_add(nanos(left.resets_in)),
+        };
+        let closed = self
+            .shared
+            .limits
+            .part(self.part)
+            .with(|locked| locked.admission.told(self.grant, end, told, now));
+        self.tell_closed(closed);
+    }
+
+    fn tell_closed(&self, closed: Option<(Arc<str>, Nanos)>) {
+        if let Some((tenant, pause)) = closed {
+            let pause = Duration::from_nanos(pause);
+            self.shared
+                .tell(&tenant, self.priority, Decision::GateClosed { pause });
         }
     }
 
@@ -86,20 +136,14 @@ impl Permit {
     fn throttled(&mut self, end: End, after: Option<Duration>) {
         self.state = State::Over;
         let now = self.shared.now();
-        // "Retry after nothing" on a throttle answer would hammer an upstream that has just said stop.
-        let after = after.map(nanos).filter(|after| *after > 0);
         let named = after.is_some();
-        let pause = after.unwrap_or(self.shared.limits.rules.pause);
+        let pause = after.map_or(self.shared.limits.rules.pause, nanos);
         let told = self.shared.limits.part(self.part).with(|locked| {
             locked
                 .admission
                 .throttled(self.grant, end, now, pause, named)
         });
-        if let Some((tenant, pause)) = told {
-            let pause = Duration::from_nanos(pause);
-            self.shared
-                .tell(&tenant, self.priority, Decision::GateClosed { pause });
-        }
+        self.tell_closed(told);
     }
 }
 

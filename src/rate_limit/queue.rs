@@ -1,6 +1,7 @@
 //! The queue's book: who stands where, who is called out, and how long it would take. No clock, no lock.
 
-use super::admission::{Admission, End, Grant, Look, Standing, Waiter};
+use super::admission::{Admission, By, End, Grant, Look, Refusal, Said, Standing, Waiter};
+use super::hint::Told;
 use super::line::{Place, Rank};
 use super::rules::{Kept, Rules};
 use super::tenants::{LineId, TenantState};
@@ -10,7 +11,8 @@ use crate::context::Priority;
 use std::sync::Arc;
 
 /// A second: what is told where no slot's return is known, as with a limit on requests at once.
-pub(super) const UNKNOWN_WAIT: Nanos = 1_000_000_000;
+const UNKNOWN_WAIT: Nanos = 1_000_000_000;
+
 impl Admission {
     /// The upstream throttles: gates close (see [`TenantState::throttled`]), the call is over, and those who cannot wait
     /// that long are told at once. Returns the tenant's name, and for how long.
@@ -24,22 +26,37 @@ impl Admission {
     ) -> Option<(Arc<str>, Nanos)> {
         let now = self.advance(now);
         let tenant = self.tenants.get_mut(grant.tenant)?;
-        let pause = tenant.throttled(grant.line.safety, now, pause, named);
+        let pause = tenant.throttled(grant.line.safety, grant.nth, now, pause, named);
         let name = Arc::clone(&tenant.name);
         // Before the slots are given back, so that nobody slips through in between.
         self.shut_out(grant.tenant);
-        self.settle_as(grant, end, true, now);
+        self.settle_as(grant, end, Said::Stop, now);
         self.deal(now, Some(grant.tenant));
         Some((name, pause))
     }
 
-    /// The upstream says how many calls it would still take until then.
-    pub(super) fn told(&mut self, grant: Grant, left: u64, until: Nanos, now: Nanos) {
+    /// The call is over, and its answer says how many more the upstream would take until when. Where that is none,
+    /// nobody goes until then; those who cannot wait that long are told at once. Returns the tenant's name, and for how
+    /// long, if nothing is left by this word and something was before.
+    pub(super) fn told(
+        &mut self,
+        grant: Grant,
+        end: End,
+        told: Told,
+        now: Nanos,
+    ) -> Option<(Arc<str>, Nanos)> {
         let now = self.advance(now);
-        if let Some(tenant) = self.tenants.get_mut(grant.tenant) {
-            tenant.told(left, until, now);
+        let tenant = self.tenants.get_mut(grant.tenant)?;
+        let open = tenant.hint.used_up_until() <= now;
+        tenant.hint.hear(told, grant.nth, tenant.sent);
+        let used_up_until = tenant.hint.used_up_until();
+        let closed =
+            (open && used_up_until > now).then(|| (Arc::clone(&tenant.name), used_up_until - now));
+        if used_up_until > now {
             self.shut_out(grant.tenant);
         }
+        self.settle_as(grant, end, Said::Left, now);
+        closed
     }
 
     /// Gates of a tenant have closed: refuses those who cannot wait until they open again.
@@ -108,8 +125,8 @@ impl Admission {
             }
             Standing::Refused => {
                 self.waiters.remove(id);
-                let soonest = self.soonest(waiter.grant, waiter.priority, waiter.rank, now);
-                Look::Refused(after(soonest, now))
+                let (soonest, by) = self.soonest(waiter.grant, waiter.priority, waiter.rank, now);
+                Look::Refused(refusal(soonest, by, now))
             }
         }
     }
@@ -131,17 +148,17 @@ impl Admission {
     }
 
     /// The soonest that one of this rank can be admitted, as far as is known: later if others with a better rank come,
-    /// or if calls in flight take their time.
+    /// or if calls in flight take their time. And what holds it up until then.
     pub(super) fn soonest(
         &mut self,
         of: Grant,
         priority: Priority,
         rank: Rank,
         now: Nanos,
-    ) -> Nanos {
+    ) -> (Nanos, By) {
         self.collect(of.tenant, of.line, now);
         let Some(tenant) = self.tenants.get(of.tenant) else {
-            return now;
+            return (now, By::Other);
         };
         let gate = tenant.gate(of.line.safety);
         let set = &self.rules.sets[usize::from(of.line.set)];
@@ -167,19 +184,38 @@ impl Admission {
         }
         let (all, background) = (ahead.iter().sum(), ahead[1..].iter().sum());
         let mut soonest = gate.max(now);
+        let mut by = if gate > now || tenant.is_held() {
+            By::Upstream
+        } else {
+            By::Other
+        };
         for kept in &set.all {
             let window = match kept {
                 Kept::Tenant(at) => &tenant.windows[*at],
                 Kept::App(at) => &self.app[*at],
             };
             let flight_back = self.rules.flight_back(window.per(), now);
-            soonest = soonest.max(window.soonest(now, of.load, all, background, flight_back));
+            let at = window.soonest(now, of.load, all, background, flight_back);
+            let left = window.left(of.load, all, background);
+            // A limit on requests at once never says when it is free: it holds up whom nothing else does.
+            if left < window.weight(of.load) && (at > soonest || by == By::Other) {
+                by = By::Quota {
+                    kept: *kept,
+                    spec: window.spec(),
+                    left,
+                };
+            }
+            soonest = soonest.max(at);
         }
         if priority == Priority::Scheduled && self.rules.pace > 0 {
             let turns = self.rules.pace.saturating_mul(scheduled as u64);
-            soonest = soonest.max(tenant.paced_until.max(now).saturating_add(turns));
+            let at = tenant.paced_until.max(now).saturating_add(turns);
+            if at > soonest {
+                by = By::Pace;
+            }
+            soonest = soonest.max(at);
         }
-        soonest
+        (soonest, by)
     }
 
     pub(super) fn stand(&mut self, waiter: Waiter) -> usize {
@@ -292,9 +328,11 @@ impl Admission {
     }
 }
 
-pub(super) fn after(soonest: Nanos, now: Nanos) -> Nanos {
-    match soonest.saturating_sub(now) {
+/// A refusal until then.
+pub(super) fn refusal(soonest: Nanos, by: By, now: Nanos) -> Refusal {
+    let wait = match soonest.saturating_sub(now) {
         0 => UNKNOWN_WAIT,
         wait => wait,
-    }
+    };
+    Refusal { wait, by }
 }

@@ -49,6 +49,8 @@ pub(super) struct Rules {
     pub(super) pause: Nanos,
     /// The least time between two scheduled calls of one tenant.
     pub(super) pace: Nanos,
+    /// Whether the upstream's word on what is left is heard.
+    pub(super) feedback: bool,
     settle: Nanos,
     margin: Option<Nanos>,
 }
@@ -104,6 +106,7 @@ impl Rules {
             max_waiting: config.max_waiting,
             pause: nanos(config.pause),
             pace: nanos(config.pace.every(&config.quotas)),
+            feedback: config.feedback,
             settle: nanos(config.settle_window),
             margin: match config.anchor {
                 Anchor::Answer => None,

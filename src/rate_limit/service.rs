@@ -146,12 +146,12 @@ where
                 }
                 StepProj::Sent { answer, permit } => match ready!(answer.poll(cx)) {
                     Ok(response) => {
-                        permit.judged(response.body().verdict());
+                        permit.answered(response.body().verdict(), response.headers());
                         return Poll::Ready(Ok(response));
                     }
                     Err(error) => {
                         let error = Error::from_inner(error);
-                        permit.judged(Some(error.verdict()));
+                        permit.failed(error.verdict());
                         return Poll::Ready(Err(error));
                     }
                 },

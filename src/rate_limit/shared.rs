@@ -1,17 +1,18 @@
 //! What all clones share, and the asking.
 
-use super::admission::{Arrival, Ask};
+use super::admission::{Arrival, Ask, By, Refusal};
 use super::config::{Quota, RateLimitConfig};
 use super::layer::{ClassOf, OneClass};
 use super::part::Part;
 use super::permit::Permit;
+use super::queue::refusal;
 use super::rules::{Kept, Rules};
 use super::tenants::LineId;
 use super::wait::Ticket;
 use super::window::{NEVER, Nanos};
 use crate::clock::{Clock, Instant};
 use crate::context::{Context, MarkedTenant, Priority, TenantOf};
-use crate::error::{Error, InvalidConfig};
+use crate::error::{Error, HeldBy, InvalidConfig, ShortQuota};
 use crate::event::{Decision, Event, Observer, Tracing};
 use crate::payload::Payload;
 use hashbrown::DefaultHashBuilder;
@@ -228,9 +229,12 @@ impl Shared {
                 now,
                 until,
             ))),
-            (Arrival::Refused(wait), _) => Err(self.refuse(ask.tenant, ask.priority, wait)),
+            (Arrival::Refused(refusal), _) => Err(self.refuse(ask.tenant, ask.priority, refusal)),
             (Arrival::TooCostly(kept), _) => Err(self.too_costly(kept)),
-            (Arrival::Wait(_), None) => Err(self.refuse(ask.tenant, ask.priority, 0)),
+            (Arrival::Wait(_), None) => {
+                let refusal = refusal(now, By::Other, now);
+                Err(self.refuse(ask.tenant, ask.priority, refusal))
+            }
         }
     }
 
@@ -243,9 +247,24 @@ impl Shared {
     }
 
     /// Tells a refusal, and makes the error of it.
-    pub(super) fn refuse(&self, tenant: &str, priority: Priority, wait: Nanos) -> Error {
-        let retry_after = Duration::from_nanos(wait);
+    pub(super) fn refuse(&self, tenant: &str, priority: Priority, refusal: Refusal) -> Error {
+        let retry_after = Duration::from_nanos(refusal.wait);
         self.tell(tenant, priority, Decision::Refused { retry_after });
-        Error::rate_limited(retry_after)
+        let held_by = match refusal.by {
+            By::Quota { kept, spec, left } => {
+                let name = self.limits.rules.name(kept);
+                let per = Duration::from_nanos(spec.per);
+                HeldBy::Quota(Arc::new(ShortQuota {
+                    left,
+                    weighed: spec.weighed,
+                    ..ShortQuota::new(name, spec.limit, per)
+                }))
+            }
+            By::FullLine => HeldBy::FullLine,
+            By::Upstream => HeldBy::Upstream,
+            By::Pace => HeldBy::Pace,
+            By::Other => HeldBy::Other,
+        };
+        Error::held_up(retry_after, held_by)
     }
 }

@@ -1,5 +1,6 @@
 //! What is kept of each tenant, found by name; nothing is kept of an idle one.
 
+use super::hint::Hint;
 use super::line::Line;
 use super::rules::Rules;
 use super::slab::Slab;
@@ -54,25 +55,35 @@ pub(super) struct TenantState {
     pub(super) paced_until: Nanos,
     /// While slots are dealt: in which of its lines someone waits whom those behind may not pass; user actions, others.
     pub(super) blocked: [u128; 2],
-    /// How many reads in a row were throttled, each after the pause of the one before.
+    /// How many reads in a row were throttled, each admitted after the pause of the one before.
     reads_refused: u8,
-    /// What the upstream says is left to it, and until when that counts.
-    hint: Option<Hint>,
-}
-
-/// The upstream's own word on what is left, less what went out since.
-#[derive(Clone, Copy, Debug)]
-struct Hint {
-    left: u64,
-    until: Nanos,
+    /// How many calls had been admitted when the last of them was throttled; it wraps.
+    refused_after: u32,
+    /// Until when a cap on reads is remembered, so that asking about it rarely does not stop writes each time.
+    capped_until: Nanos,
+    /// How many of its calls were admitted, ever; it wraps.
+    pub(super) sent: u32,
+    /// What the upstream says is left to it.
+    pub(super) hint: Hint,
 }
 
 /// A cap that reads alone run into is asked about again this often at least.
 const LONGEST_CAP: Nanos = 3600 * 1_000_000_000;
 
 impl TenantState {
+    /// Until when nobody of this kind can go for certain; zero while open.
     pub(super) fn gate(&self, safety: Safety) -> Nanos {
-        self.gates[safety as usize]
+        self.gates[safety as usize].max(self.hint.used_up_until())
+    }
+
+    /// Whether all that the upstream says is left may be gone with the calls that are out. The next answer tells more.
+    pub(super) fn is_held(&self) -> bool {
+        self.hint.is_held(self.out)
+    }
+
+    /// Until when [`TenantState::is_held`] lasts at most; zero while it does not hold.
+    pub(super) fn held_until(&self) -> Nanos {
+        if self.is_held() { self.hint.until() } else { 0 }
     }
 
     pub(super) fn close_gate(&mut self, safety: Safety, until: Nanos) {
@@ -89,13 +100,15 @@ impl TenantState {
     pub(super) fn throttled(
         &mut self,
         safety: Safety,
+        nth: u32,
         now: Nanos,
         pause: Nanos,
         named: bool,
     ) -> Nanos {
-        let burst = self.gate(safety) > now;
-        if safety == Safety::Read && !burst {
+        let of_a_burst = self.gates[safety as usize] > now || !self.knows_of_refusal(nth);
+        if safety == Safety::Read && !of_a_burst {
             self.reads_refused = self.reads_refused.saturating_add(1);
+            self.refused_after = self.sent;
         }
         let capped = safety == Safety::Read && self.reads_refused > 1;
         let pause = if capped && !named {
@@ -106,51 +119,32 @@ impl TenantState {
         };
         let until = now.saturating_add(pause);
         self.close_gate(safety, until);
-        if !capped {
+        if capped {
+            self.capped_until = until.saturating_add(LONGEST_CAP);
+        } else {
             self.close_gate(Safety::Read, until);
             self.close_gate(Safety::Write, until);
         }
         pause
     }
 
-    /// A read was answered.
-    pub(super) fn reads_pass(&mut self) {
-        self.reads_refused = 0;
+    /// Whether the `nth` call was admitted after the last read that was throttled: what became of one that was on its way
+    /// already says nothing of how things stand after the pause.
+    fn knows_of_refusal(&self, nth: u32) -> bool {
+        self.reads_refused == 0 || nth.wrapping_sub(self.refused_after) < 1 << 31
     }
 
-    /// The upstream says how many calls it would still take until then. Those that are out may not be counted yet.
-    pub(super) fn told(&mut self, left: u64, until: Nanos, now: Nanos) {
-        let left = left.saturating_sub(self.out as u64);
-        let same = self
-            .hint
-            .filter(|hint| hint.until > now && until <= hint.until);
-        let left = same.map_or(left, |hint| hint.left.min(left));
-        let until = same.map_or(until, |hint| hint.until);
-        self.hint = Some(Hint { left, until });
-        if left == 0 {
-            self.close_gate(Safety::Read, until);
-            self.close_gate(Safety::Write, until);
-        }
-    }
-
-    /// A call goes: one less is left, and with the last one the gates close.
-    pub(super) fn spend_hint(&mut self) {
-        let Some(hint) = &mut self.hint else {
-            return;
-        };
-        hint.left = hint.left.saturating_sub(1);
-        if hint.left == 0 {
-            let until = hint.until;
-            self.close_gate(Safety::Read, until);
-            self.close_gate(Safety::Write, until);
+    /// The `nth` call, a read, was answered.
+    pub(super) fn read_passed(&mut self, nth: u32) {
+        if self.knows_of_refusal(nth) {
+            self.reads_refused = 0;
+            self.capped_until = 0;
         }
     }
 
     /// Forgets a gate that is open again, so that the straight path need not ask the clock.
     pub(super) fn open_gates(&mut self, now: Nanos) {
-        if self.hint.is_some_and(|hint| hint.until <= now) {
-            self.hint = None;
-        }
+        self.hint.forget(now);
         for gate in &mut self.gates {
             if *gate <= now {
                 *gate = 0;
@@ -167,7 +161,8 @@ impl TenantState {
             || self.waiting > 0
             || self.paced_until > now
             || self.gates.iter().any(|gate| *gate > now)
-            || self.hint.is_some_and(|hint| hint.until > now)
+            || self.hint.until() > now
+            || self.capped_until > now
         {
             return false;
         }
@@ -230,7 +225,10 @@ impl Tenants {
             paced_until: 0,
             blocked: [0; 2],
             reads_refused: 0,
-            hint: None,
+            refused_after: 0,
+            capped_until: 0,
+            sent: 0,
+            hint: Hint::default(),
         });
         let states = &self.states;
         self.by_name

@@ -87,7 +87,7 @@ impl Ticket {
                 Ok(Permit::new(shared, self.part, grant, self.priority))
             }
             Look::TooCostly(kept) => Err(self.shared.too_costly(kept)),
-            Look::Refused(wait) => Err(self.shared.refuse(&self.tenant, self.priority, wait)),
+            Look::Refused(refusal) => Err(self.shared.refuse(&self.tenant, self.priority, refusal)),
         };
         self.id = None;
         if done.is_ok() {

@@ -315,6 +315,22 @@ impl Window {
         NEVER
     }
 
+    /// How many slots are free for a call like this one when those ahead have theirs; see [`Window::soonest`].
+    pub(super) fn left(&self, load: Load, ahead: usize, behind_reserve: usize) -> u32 {
+        let less =
+            |slots: u32, gone: usize| slots.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX));
+        let whole = less(self.allowed.saturating_sub(self.in_use), ahead);
+        if load.user || self.spec.reserve == 0 {
+            return whole;
+        }
+        let background = self.unreserved().saturating_sub(self.background);
+        whole.min(less(background, behind_reserve))
+    }
+
+    pub(super) const fn spec(&self) -> Spec {
+        self.spec
+    }
+
     /// The soonest that a call can have its slots, if those in flight come back at `flight_back` at best, each slot that is
     /// handed out is gone for `per` at least, and `ahead` calls go first, `behind_reserve` of them no user actions. Call
     /// [`Window::collect`] first. What other hosts hold may come back at any time.

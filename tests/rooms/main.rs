@@ -20,6 +20,7 @@ mod people;
 mod probe;
 mod purged;
 mod rate_limit;
+mod rate_limit_headers;
 mod reconcile;
 #[cfg(feature = "sqlite")]
 mod restored;

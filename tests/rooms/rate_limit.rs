@@ -290,26 +290,45 @@ async fn a_foreign_error_may_still_run_upstream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttle_answer_closes_exactly_that_tenants_gate_for_that_kind() {
+async fn a_throttle_answer_stops_reads_and_writes_of_exactly_that_tenant() {
     let (probe, counts) = judged([throttled(Some(7 * SECOND))]);
     let layer = layer([Quota::per_tenant("second", 9, SECOND)]);
     let mut service = layer.layer(probe);
     let started = now();
     call(&mut service, request("a")).await.unwrap();
     let told = layer.handle().tenant("a");
+    let closed = Some(7 * SECOND);
+    assert_eq!((told.writes_closed, told.reads_closed), (closed, closed));
+
+    let write = start(&service, request("a")).await;
+    let read = start(&service, of_method(request("a"), Method::GET)).await;
+    call(&mut service, request("b")).await.unwrap();
+    assert_eq!((counts.calls(), started.elapsed()), (2, Duration::ZERO));
+    write.await.unwrap().unwrap();
+    read.await.unwrap().unwrap();
+    assert_eq!(started.elapsed(), 7 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_that_are_throttled_again_after_the_pause_no_longer_stop_writes() {
+    let (probe, counts) = judged([throttled(None), throttled(None)]);
+    let layer = layer([Quota::per_tenant("second", 9, SECOND)]);
+    let mut service = layer.layer(probe);
+    let read = || of_method(request("a"), Method::GET);
+    let started = now();
+    call(&mut service, read()).await.unwrap();
+    call(&mut service, read()).await.unwrap();
+    assert_eq!((counts.calls(), started.elapsed()), (2, MINUTE));
+    let told = layer.handle().tenant("a");
     assert_eq!(
         (told.writes_closed, told.reads_closed),
-        (Some(7 * SECOND), None)
+        (None, Some(2 * MINUTE))
     );
 
-    let closed = start(&service, request("a")).await;
-    call(&mut service, of_method(request("a"), Method::GET))
-        .await
-        .unwrap();
-    call(&mut service, request("b")).await.unwrap();
-    assert_eq!((counts.calls(), started.elapsed()), (3, Duration::ZERO));
-    closed.await.unwrap().unwrap();
-    assert_eq!(started.elapsed(), 7 * SECOND);
+    call(&mut service, request("a")).await.unwrap();
+    assert_eq!(started.elapsed(), MINUTE);
+    call(&mut service, read()).await.unwrap();
+    assert_eq!((counts.calls(), started.elapsed()), (4, 3 * MINUTE));
 }
 
 #[tokio::test(start_paused = true)]
@@ -357,7 +376,7 @@ impl ClassOf for PathClasses {
 
 #[tokio::test(start_paused = true)]
 async fn the_hook_says_what_is_a_read_and_which_class_a_request_is_of() {
-    let (probe, counts) = judged([throttled(None)]);
+    let (probe, counts) = judged([throttled(None), throttled(None)]);
     let mut service = layer([Quota::per_tenant("batches", 1, MINUTE).for_class(Class(1))])
         .with_classes(Arc::new(PathClasses))
         .layer(probe);
@@ -367,13 +386,16 @@ async fn the_hook_says_what_is_a_read_and_which_class_a_request_is_of() {
         request
     };
     let started = now();
-    // A POST that is a read: its gate closes, and writes go on.
+    // A POST that is a read: throttled twice it is a cap on reads, and writes go on.
+    call(&mut service, to("/query")).await.unwrap();
     call(&mut service, to("/query")).await.unwrap();
     call(&mut service, to("/batch")).await.unwrap();
     call(&mut service, to("/bill")).await.unwrap();
-    assert_eq!((counts.calls(), started.elapsed()), (3, Duration::ZERO));
+    assert_eq!((counts.calls(), started.elapsed()), (4, MINUTE));
     call(&mut service, to("/batch")).await.unwrap();
-    assert_eq!(started.elapsed(), MINUTE);
+    assert_eq!(started.elapsed(), 2 * MINUTE);
+    call(&mut service, to("/query")).await.unwrap();
+    assert_eq!(started.elapsed(), 3 * MINUTE);
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,7 +87,9 @@ fn any_changes(quotas: Vec<Quota>) -> impl Strategy<Value = Vec<(Nanos, Vec<Quot
 }
 
 /// A whole story: settings, calls, and changes on the way.
-fn any_story() -> impl Strategy<Value = (RateLimitConfig, Vec<Call>, Vec<(Nanos, Vec<Quota>)>)> {
+type Story = (RateLimitConfig, Vec<Call>, Vec<(Nanos, Vec<Quota>)>);
+
+fn any_story() -> impl Strategy<Value = Story> {
     any_config().prop_flat_map(|config| {
         let changes = any_changes(config.quotas.clone());
         (Just(config), any_schedule(), changes)

@@ -2,6 +2,7 @@
 
 use super::admission::{Admission, Arrival, Ask, End, Grant, Look};
 use super::config::{Anchor, Class, PerPriority, Quota, RateLimitConfig};
+use super::hint::Told;
 use super::rules::{Rules, nanos};
 use super::tenants::LineId;
 use super::window::{NEVER, Nanos};
@@ -10,6 +11,7 @@ use crate::context::Priority;
 mod any;
 mod cost;
 mod flow;
+mod hint;
 mod observer;
 mod pace;
 
@@ -96,6 +98,8 @@ struct World {
     now: Nanos,
     /// Which quotas were in force from when on.
     versions: Vec<(Nanos, Vec<Quota>)>,
+    /// What each answer says is left.
+    hear: Option<Box<dyn FnMut() -> Option<Told>>>,
 }
 
 impl World {
@@ -105,6 +109,7 @@ impl World {
         let mut world = Self {
             admission: Admission::new(Arc::clone(&rules)),
             versions: vec![(0, config.quotas.clone())],
+            hear: None,
             config,
             rules,
             stories: vec![Story::default(); calls.len()],
@@ -256,8 +261,8 @@ impl World {
         let until = self.now.saturating_add(call.patience);
         match self.admission.arrive(ask, self.now, until) {
             Arrival::Go(grant) => self.granted(index, grant),
-            Arrival::Refused(wait) => {
-                assert!(wait > 0, "told to come back at once");
+            Arrival::Refused(refusal) => {
+                assert!(refusal.wait > 0, "told to come back at once");
                 self.stories[index].refused = true;
             }
             Arrival::TooCostly(_) => self.too_costly(index),
@@ -296,7 +301,10 @@ impl World {
                 return;
             }
         };
-        self.admission.settle(grant, end, now);
+        match self.hear.as_mut().and_then(|hear| hear()) {
+            Some(told) => drop(self.admission.told(grant, end, told, now)),
+            None => self.admission.settle(grant, end, now),
+        }
     }
 
     fn answer_bells(&mut self) {
@@ -312,8 +320,8 @@ impl World {
             Look::Standing => return,
             Look::Granted(grant) => self.granted(index, grant),
             Look::TooCostly(_) => self.too_costly(index),
-            Look::Refused(wait) => {
-                assert!(wait > 0, "told to come back at once");
+            Look::Refused(refusal) => {
+                assert!(refusal.wait > 0, "told to come back at once");
                 self.stories[index].refused = true;
             }
         }
