@@ -58,7 +58,7 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Keeper), W
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(config.busy_timeout)?;
-    recognise(&connection)?;
+    recognise_at_once(&connection)?;
     // SQLite follows links as well: whatever lies beside the file lies beside the same file for everybody.
     let itself = std::fs::canonicalize(path)?;
     not_cut_off(&connection, &itself)?;
@@ -122,6 +122,13 @@ fn make(path: &Path) -> Result<(), WhyNot> {
 
 fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+/// Looks at one state of the file: between two looks another process may make the tables of a new one, and whoever saw no
+/// name first and tables then would take it for somebody else's.
+fn recognise_at_once(connection: &Connection) -> Result<i32, WhyNot> {
+    let one = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+    recognise(&one)
 }
 
 /// The format of the file, 0 if it is empty; an error if it is not ours.

@@ -3,7 +3,9 @@
 //! A process ends when the pipe to it closes, so none outlives a test that fails, or that is killed itself.
 
 pub mod claimer;
+pub mod gate;
 pub mod lines;
+pub mod opener;
 pub mod operation;
 pub mod payer;
 pub mod settings;
