@@ -12,6 +12,7 @@
     reason = "tests"
 )]
 
+mod claims;
 mod hits;
 mod judge;
 mod kill;
