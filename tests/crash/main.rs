@@ -13,6 +13,7 @@
 )]
 
 mod claims;
+mod full;
 mod hits;
 mod judge;
 mod kill;
@@ -26,6 +27,7 @@ mod sample;
 mod simulation;
 mod strace;
 mod trace;
+mod turns;
 
 /// A number that the environment gives.
 fn number(name: &str) -> Option<u64> {

@@ -27,7 +27,7 @@
 //! | `journal_mode` | WAL, read back on open | one sync per commit; a reader stops no writer |
 //! | `synchronous` | 2 (FULL), read back on open | with NORMAL a power loss would take back acknowledged commits |
 //! | `fullfsync`, `checkpoint_fullfsync` | on | macOS reaches the disk only so; without effect elsewhere |
-//! | `busy_timeout` | [`SqliteConfig::busy_timeout`] | another process may hold the write lock |
+//! | `busy_timeout` | [`SqliteConfig::busy_timeout`] | another process may hold the write lock; a claim or step looks for it each millisecond, so that none is kept from it by one that writes without a pause |
 //! | `wal_autocheckpoint` | 4000 pages | fewer checkpoints copy fewer pages; opening after a crash reads 16 MiB at most |
 //! | `journal_size_limit` | 64 MiB | the log shrinks after a burst |
 //! | `cell_size_check`, `trusted_schema` | on, off | a damaged page is told where it is read; names in the schema are never run |
@@ -160,7 +160,8 @@ impl SqliteJournal {
             path: Arc::from(opened.path),
             busy_timeout: config.busy_timeout,
             writer: Arc::new(
-                Writer::new(opened.connection, config.queue, config.batch).kept(opened.keeper),
+                Writer::new(opened.connection, config.queue, config.batch)
+                    .kept(opened.keeper, config.busy_timeout),
             ),
         })
     }
