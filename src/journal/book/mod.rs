@@ -41,7 +41,8 @@ use std::time::Duration;
 pub struct BookConfig {
     /// For how long a claim keeps others from taking the operation over; renewed while its task runs.
     pub lease: Duration,
-    /// No send starts within this much of the lease's end.
+    /// No send starts within this much of the lease's end. Hosts that share one journal must have clocks that agree within
+    /// it.
     pub lease_margin: Duration,
     /// How doubt is settled.
     pub settle: SettleConfig,

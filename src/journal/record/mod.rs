@@ -107,7 +107,8 @@ impl fmt::Display for State {
 pub enum Capability {
     /// It honours a key of ours: a resend under the same key does not repeat the effect.
     Keyed {
-        /// For how long after the first possible byte.
+        /// For how long after the first possible byte. Refused attempts do not count: shorter by what they may take, for
+        /// an upstream that keeps a key from a request on that it throttled.
         horizon: Duration,
         /// Whether that holds while an earlier send may still be running.
         concurrent: Concurrent,
