@@ -103,6 +103,21 @@ async fn a_crash_before_the_first_mirror_is_no_reason() {
     use_it(&path, 2).await;
 }
 
+/// What a crash between the file and its mirror is, or a full disk: the mirror is not written.
+#[tokio::test]
+async fn openings_that_do_not_reach_the_mirror_are_no_reason_however_many() {
+    let (_directory, path) = place();
+    let blocker = beside(&path, "-incarnation.making");
+    for id in 0..3 {
+        std::fs::create_dir(&blocker).unwrap();
+        for _ in 0..3 {
+            SqliteJournal::open(&path).expect_err("the mirror was not written");
+        }
+        std::fs::remove_dir(&blocker).unwrap();
+        use_it(&path, id).await;
+    }
+}
+
 #[tokio::test]
 async fn a_restored_older_copy_takes_nothing_until_it_is_adopted() {
     for in_place in [true, false] {

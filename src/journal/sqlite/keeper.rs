@@ -2,7 +2,7 @@
 //! is in quarantine.
 
 use super::beside::{Locked, Neighbours};
-use super::identity::{Identity, Mirror, Quarantine, judge, judge_running};
+use super::identity::{Beside, Identity, Mirror, Quarantine, judge, judge_running};
 use super::{meta, store};
 use crate::clock::{Clock, Instant, Timestamp};
 use crate::error::BoxError;
@@ -84,8 +84,14 @@ impl Keeper {
         };
         let inode = keeper.neighbours.inode()?;
         let file = identity(db)?;
-        match judge(&file, &keeper.neighbours.mirror()?, inode) {
+        let beside = keeper.neighbours.mirror()?;
+        match judge(&file, &beside, inode) {
             Ok(()) => {
+                // The last raising did not reach the mirror: made up for first, or the next would leave it two behind.
+                let mirror = mirror_of(&file);
+                if file.incarnation > 0 && beside != Beside::Mirror(mirror.clone()) {
+                    keeper.neighbours.write(&mirror)?;
+                }
                 let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
                 let raised = keeper.put(&transaction, &file, file.incarnation + 1, inode)?;
                 transaction.commit()?;
@@ -194,7 +200,7 @@ impl Keeper {
             }
         }
         // While the mirror cannot be written, the file stays one ahead of it.
-        let behind = beside != super::identity::Beside::Mirror(mirror_of(&file));
+        let behind = beside != Beside::Mirror(mirror_of(&file));
         let next = file.incarnation + u64::from(!behind);
         let identity = self.put(db, &file, next, inode)?;
         Ok(Some(Raise {
@@ -209,7 +215,7 @@ impl Keeper {
     pub(super) fn renew(&self, db: &Connection) -> Result<Identity, BoxError> {
         let file = identity(db)?;
         let mirrored = match self.neighbours.mirror()? {
-            super::identity::Beside::Mirror(mirror) => mirror.incarnation,
+            Beside::Mirror(mirror) => mirror.incarnation,
             _ => 0,
         };
         let next = file.incarnation.max(mirrored) + 1;
