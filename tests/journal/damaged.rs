@@ -175,3 +175,36 @@ async fn a_file_whose_log_is_gone_waits_for_a_person() {
         "{refused:?}"
     );
 }
+
+#[tokio::test]
+async fn a_log_whose_file_was_moved_away_is_left_for_it() {
+    let (directory, path) = place();
+    filled(&path).await;
+    let journal = unwrap(SqliteJournal::open(&path));
+    let late = record(1_000, "in-the-log", 100);
+    claim(&journal, &late).await;
+    // As a crash would leave them.
+    let crashed = directory.path().join("crashed");
+    std::fs::create_dir(&crashed).unwrap();
+    let crashed = crashed.join("payments.journal");
+    for ending in ["", "-wal", "-incarnation"] {
+        std::fs::copy(beside(&path, ending), beside(&crashed, ending)).unwrap();
+    }
+    drop(journal);
+    let (aside, log) = (beside(&crashed, "-aside"), beside(&crashed, "-wal"));
+    std::fs::rename(&crashed, &aside).unwrap();
+    let before = std::fs::read(&log).unwrap();
+    for left in ["no file", "an empty file"] {
+        let error = SqliteJournal::open(&crashed).expect_err(left);
+        assert!(matches!(error.why(), WhyNot::LogAlone(_)), "{error}");
+        assert!(error.to_string().contains("put the file back"), "{error}");
+        assert_eq!(std::fs::read(&log).unwrap(), before, "{left}");
+        std::fs::write(&crashed, "").unwrap();
+    }
+    std::fs::rename(&aside, &crashed).unwrap();
+    let journal = unwrap(SqliteJournal::open(&crashed));
+    assert_eq!(
+        unwrap(journal.get(Lookup::Id(late.id())).await),
+        Some(late)
+    );
+}
