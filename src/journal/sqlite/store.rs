@@ -269,17 +269,60 @@ pub(super) fn working(db: &Connection) -> Result<BTreeSet<OwnerId>, rusqlite::Er
     owners.collect()
 }
 
+/// How many unreadable rows one listing leaves out: more are no single bad row.
+pub(super) const UNREADABLE_MAX: usize = 1_000;
+
+/// A listing, less the rows that are no records.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    pub(super) records: Vec<Record>,
+    pub(super) unreadable: Vec<(OperationId, Unfit)>,
+}
+
 /// What is due, then what is not: two ordered walks along two indexes, for no one index has both orders.
-pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Record>, Failure> {
-    let mut found = walk(db, filter, DUE, filter.skip, filter.limit)?;
-    if filter.due_by.is_none() && found.len() < filter.limit {
-        let skip = match found.len() {
-            0 if filter.skip > 0 => filter.skip - count_due(db, filter)?.min(filter.skip),
-            _ => 0,
-        };
-        found.extend(walk(db, filter, UNDUE, skip, filter.limit - found.len())?);
+///
+/// One bad row must not keep the others from being settled, so it is left out. Places are those of records that can be
+/// read; where all can be (`all_readable`: none is known that cannot), they are the same as places of rows.
+pub(super) fn list(
+    db: &Connection,
+    filter: &Filter,
+    all_readable: bool,
+) -> Result<Listed, Failure> {
+    let mut listed = Listed::default();
+    let mut skip = Skip::new(filter.skip, all_readable);
+    walk(db, filter, DUE, &mut skip, &mut listed)?;
+    if filter.due_by.is_none() && listed.records.len() < filter.limit {
+        if listed.records.is_empty() && skip.rows > 0 {
+            skip.rows -= count_due(db, filter)?.min(skip.rows);
+        } else {
+            skip.rows = 0;
+        }
+        walk(db, filter, UNDUE, &mut skip, &mut listed)?;
     }
-    Ok(found)
+    Ok(listed)
+}
+
+/// What is passed over before the first that is listed: rows unread, then records.
+#[derive(Clone, Copy, Debug)]
+struct Skip {
+    rows: usize,
+    records: usize,
+}
+
+impl Skip {
+    const fn new(skip: usize, all_readable: bool) -> Self {
+        if all_readable {
+            Self {
+                rows: skip,
+                records: 0,
+            }
+        } else {
+            Self {
+                rows: 0,
+                records: skip,
+            }
+        }
+    }
 }
 
 /// Which rows a walk visits, and in which order.
@@ -340,22 +383,38 @@ fn walk(
     db: &Connection,
     filter: &Filter,
     walk: Walk,
-    skip: usize,
-    limit: usize,
-) -> Result<Vec<Record>, Failure> {
+    skip: &mut Skip,
+    listed: &mut Listed,
+) -> Result<(), Failure> {
     let mut statement = db.prepare_cached(&walk_sql(walk, filter))?;
-    let mut rows = statement.query(params![
-        filter.tenant.as_ref().map(Tenant::as_str),
-        due_by(filter),
-        filter.namespace.as_deref(),
-        i64::try_from(limit).unwrap_or(i64::MAX),
-        i64::try_from(skip).unwrap_or(i64::MAX),
-    ])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(codec::decode(row)?);
+    let mut behind = skip.rows;
+    loop {
+        let wanted = filter.limit - listed.records.len().min(filter.limit);
+        let wanted = wanted.saturating_add(skip.records);
+        let mut rows = statement.query(params![
+            filter.tenant.as_ref().map(Tenant::as_str),
+            due_by(filter),
+            filter.namespace.as_deref(),
+            i64::try_from(wanted).unwrap_or(i64::MAX),
+            i64::try_from(behind).unwrap_or(i64::MAX),
+        ])?;
+        let mut seen = 0;
+        while let Some(row) = rows.next()? {
+            seen += 1;
+            match codec::decode(row) {
+                Ok(_) if skip.records > 0 => skip.records -= 1,
+                Ok(record) => listed.records.push(record),
+                Err(Failure::Unreadable(id, unfit)) if listed.unreadable.len() < UNREADABLE_MAX => {
+                    listed.unreadable.push((id, unfit));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        if seen < wanted || listed.records.len() >= filter.limit {
+            return Ok(());
+        }
+        behind = behind.saturating_add(seen);
     }
-    Ok(found)
 }
 
 fn count_sql(filter: &Filter) -> String {
