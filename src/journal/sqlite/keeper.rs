@@ -109,6 +109,15 @@ impl Keeper {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The file's number now; no file's, if it is gone from its place while it is open.
+    fn inode(&self) -> Option<u64> {
+        match self.neighbours.inode() {
+            Ok(inode) => inode,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(0),
+            Err(_) => None,
+        }
+    }
+
     fn quarantined(&self, doubt: super::Doubt) -> Arc<Quarantine> {
         let quarantine = Quarantine::new(self.neighbours.journal(), doubt, self.at_open);
         tracing::error!(target: "tower_sturdy", "{quarantine}");
@@ -162,13 +171,21 @@ impl Keeper {
         Ok(raised)
     }
 
-    /// Judges and raises the file inside the caller's transaction, if it is time to and nobody else does.
+    /// Judges and raises the file inside the caller's transaction, if it is time to and nobody else does. Whether it is
+    /// still in its place is asked each time.
     ///
     /// # Errors
     /// When the file cannot be read or written; what cannot be done beside it is tried again later.
     pub(super) fn raise(&self, db: &Connection) -> rusqlite::Result<Option<Raise<'_>>> {
         let now = self.clock.now();
+        let inode = self.inode();
         let mut seen = self.lock();
+        if seen.quarantine.is_none() && seen.identity.moved(inode) {
+            // What is written from now on is in a file that nobody will open again.
+            seen.quarantine = Some(self.quarantined(super::Doubt::Copied));
+            seen.raised = now;
+            return Ok(None);
+        }
         let wait = if seen.quarantine.is_some() {
             AGAIN
         } else {
@@ -183,8 +200,6 @@ impl Keeper {
         let Ok(beside) = self.neighbours.mirror() else {
             return Ok(None);
         };
-        // The file may be gone from its place while it is open.
-        let inode = self.neighbours.inode().unwrap_or(Some(0));
         seen.raised = now;
         let file = identity(db)?;
         let judged = match seen.quarantine {

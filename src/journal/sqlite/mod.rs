@@ -37,7 +37,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `-wal`, `-shm` | SQLite's log and its index; a part of the journal until it is closed |
-//! | `-incarnation` | the mirror: the journal's random name, how often it was raised, the file's inode. Raised with each opening for writing and each minute of writing, in the file first and here next |
+//! | `-incarnation` | the mirror: the journal's random name, how often it was raised, the file's inode. Raised with each opening for writing and each minute of writing, in the file first and here next. Whether the file is still in its place is asked with each change |
 //! | `-lock` | held for milliseconds while the file is judged or raised |
 //! | `-owners/` | one file per process, locked while that lives; swept on open |
 //!
