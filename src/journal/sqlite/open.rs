@@ -221,6 +221,7 @@ fn bring_up_to_date(connection: &Connection, config: &SqliteConfig) -> Result<()
     if format < VERSION {
         schema::migrate(&transaction, format)?;
     }
+    transaction.execute_batch(schema::MORE_INDEXES)?;
     if let Some(wanted) = &config.environment {
         match meta::text(&transaction, meta::ENVIRONMENT)? {
             Some(found) if found != *wanted => {
