@@ -52,6 +52,7 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Keeper), W
     if path.is_dir() {
         return Err(WhyNot::NoFile);
     }
+    not_a_log_alone(path)?;
     make(path)?;
     not_a_stub(path)?;
     // One thread at a time uses the connection, under a lock of ours.
@@ -76,6 +77,19 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Keeper), W
         owners.sweep(&store::working(&connection)?);
     }
     Ok((connection, keeper))
+}
+
+/// SQLite deletes the log of a file that is empty: with it what was acknowledged and not yet copied into the file, if that
+/// was only moved away.
+fn not_a_log_alone(path: &Path) -> Result<(), WhyNot> {
+    let itself = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let length = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+    let log = super::beside::named(&itself, "-wal");
+    // In this order: whoever makes a new file at this moment fills it before its log.
+    if length(&log) > 0 && length(&itself) == 0 {
+        return Err(WhyNot::LogAlone(log));
+    }
+    Ok(())
 }
 
 /// SQLite takes a file that is too short for a header for an empty one, and would write over it.
@@ -214,6 +228,7 @@ fn bring_up_to_date(connection: &Connection, config: &SqliteConfig) -> Result<()
     if format < VERSION {
         schema::migrate(&transaction, format)?;
     }
+    transaction.execute_batch(schema::MORE_INDEXES)?;
     if let Some(wanted) = &config.environment {
         match meta::text(&transaction, meta::ENVIRONMENT)? {
             Some(found) if found != *wanted => {
