@@ -75,8 +75,16 @@ where
     S::Error: Into<BoxError> + Send,
     S::Future: Send,
 {
-    let record = found.map_or(made.record, |found| *found);
-    let request = record.request(made.headers, priority);
+    let (record, request) = match found {
+        Some(record) => {
+            let request = made.headers.request_of(&record, priority);
+            (*record, request)
+        }
+        None => {
+            let request = made.headers.request_of_made(&made.record, priority);
+            (made.record, request)
+        }
+    };
     shared.book.opened(live, record);
     send(inner, request, shared, live)
 }
