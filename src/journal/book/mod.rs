@@ -346,7 +346,7 @@ impl Book {
 
     /// A fresh record of `asked`, owned by this process.
     pub(crate) fn fresh(&self, asked: super::Asked) -> Record {
-        let lease_until = self.now().at.plus(self.inner.config.lease);
+        let lease_until = asked.at.plus(self.inner.config.lease);
         Record::claim(asked, self.inner.owner, lease_until)
     }
 
