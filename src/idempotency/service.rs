@@ -212,10 +212,10 @@ where
                 inner: std::mem::replace(&mut self.inner, clone),
                 made,
                 priority,
-                driving: Driving {
+                driving: Some(Driving {
                     shared: Arc::clone(&self.shared),
                     live: Arc::clone(&live),
-                },
+                }),
             });
             if !book.spawn(drive(job)) {
                 live.end(Err(Error::journal_unavailable(

@@ -72,7 +72,7 @@ impl Waiting {
         let live = Arc::clone(&self.live);
         if joined {
             self.tell(Decision::Joined);
-            let hastened = self.shared.book.hasten(&live);
+            let hastened = Box::pin(self.shared.book.hasten(&live));
             let _ = clock.timeout_at(self.until, hastened).await;
         }
         loop {

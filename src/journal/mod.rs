@@ -23,7 +23,7 @@ pub mod shelf;
 pub mod sqlite;
 
 pub use book::{Book, BookConfig, Live, Status, Told, told_of};
-pub(crate) use book::{Entered, Joined, KeyOf, NotMade};
+pub(crate) use book::{Entered, Hold, Joined, KeyOf, NotMade};
 pub use faulty::FaultyJournal;
 pub use forget::{Keep, Purge, Purged};
 pub use may_send::{Withheld, may_send, still_may_leave};

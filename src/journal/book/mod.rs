@@ -15,6 +15,7 @@ mod status;
 mod steps;
 mod tasks;
 
+pub(crate) use attempts::Hold;
 pub use live::{Live, Told, told_of};
 use pages::Pages;
 pub(crate) use pages::{Entered, Joined, KeyOf};
@@ -303,6 +304,15 @@ impl Book {
             Err(JournalError::Unavailable(source)) => source,
             Err(other) => return Err(Error::journal_unavailable(other)),
         };
+        Box::pin(self.read_back(record, source)).await
+    }
+
+    /// Whether a claim is on record though it seemed to fail.
+    async fn read_back(
+        &self,
+        record: &Record,
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    ) -> Result<Claim, Error> {
         self.tell(
             record,
             0,
@@ -337,7 +347,7 @@ impl Book {
 
     /// A fresh record of `asked`, owned by this process.
     pub(crate) fn fresh(&self, asked: super::Asked) -> Record {
-        let lease_until = self.now().at.plus(self.inner.config.lease);
+        let lease_until = asked.at.plus(self.inner.config.lease);
         Record::claim(asked, self.inner.owner, lease_until)
     }
 

@@ -1,7 +1,6 @@
 //! The tracked tasks of one process: what goes on after a caller has left.
 
 use pin_project::pin_project;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -14,8 +13,10 @@ use crate::sync::{self, AbortHandle, Mutex, MutexGuard, Notify};
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// In the order in which they began, so that a kill is the same in every run of a seed.
-    running: BTreeMap<u64, AbortHandle>,
+    /// With their numbers, in the order in which they began.
+    running: Vec<Option<(u64, AbortHandle)>>,
+    /// Places in `running` that are free.
+    free: Vec<usize>,
     closed: bool,
 }
 
@@ -24,6 +25,12 @@ struct Shared {
     state: Mutex<State>,
     drained: Notify,
     closing: Notify,
+}
+
+impl State {
+    const fn count(&self) -> usize {
+        self.running.len() - self.free.len()
+    }
 }
 
 /// Spawned tasks that can be waited for, and killed as a crash would.
@@ -35,7 +42,7 @@ pub(crate) struct Tasks {
 /// Leaves the list when its task ends, is aborted, or panics.
 struct Leave {
     shared: Arc<Shared>,
-    number: u64,
+    place: usize,
 }
 
 impl Drop for Leave {
@@ -45,8 +52,11 @@ impl Drop for Leave {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        state.running.remove(&self.number);
-        if state.running.is_empty() {
+        if let Some(place) = state.running.get_mut(self.place) {
+            *place = None;
+        }
+        state.free.push(self.place);
+        if state.count() == 0 {
             self.shared.drained.notify_waiters();
         }
     }
@@ -78,18 +88,22 @@ impl Tasks {
         }
         let number = state.next;
         state.next += 1;
+        let place = state.free.pop().unwrap_or_else(|| {
+            state.running.push(None);
+            state.running.len() - 1
+        });
         let leave = Leave {
             shared: Arc::clone(&self.shared),
-            number,
+            place,
         };
         // The lock is held until the handle is in the list, so a task that ends at once finds itself there.
         let handle = sync::spawn(Tracked { future, leave });
-        state.running.insert(number, handle);
+        state.running[place] = Some((number, handle));
         true
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().running.len()
+        self.lock().count()
     }
 
     /// Takes no new tasks.
@@ -138,15 +152,17 @@ impl Tasks {
 
     /// Stops everything where it is, as a crash would; takes no new tasks.
     pub(crate) fn kill(&self) {
-        let handles: Vec<AbortHandle> = {
+        let mut running: Vec<(u64, AbortHandle)> = {
             let mut state = self.lock();
             state.closed = true;
             self.shared.closing.notify_waiters();
             self.shared.closing.notify_waiters();
-            state.running.values().cloned().collect()
+            state.running.iter().flatten().cloned().collect()
         };
-        for handle in handles {
-            handle.abort();
+        // In the order in which they began, so that a kill is the same in every run of a seed.
+        running.sort_unstable_by_key(|(number, _)| *number);
+        for (_, task) in running {
+            task.abort();
         }
     }
 }
