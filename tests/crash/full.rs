@@ -184,7 +184,7 @@ fn fills_up(keyed: bool, disk: &dyn Disk) {
         process.say(&format!("pay {}", operation.0));
     }
     let mut told = Tellings::new();
-    let refused = |told: &Tellings| told.values().flatten().any(|told| is_refusal(told));
+    let refused = |told: &Tellings| told.values().flatten().any(is_refusal);
     hear(&process, PATIENCE, &mut told, refused);
     let before = told.values().flatten().filter(|told| told.is_end()).count();
     hear(&process, STAYS_FULL, &mut told, |_| false);
