@@ -121,14 +121,15 @@ impl Shared {
     /// What is kept of a planted request: the allowed headers, and those that planting has changed.
     fn stored(&self, request: Request<Payload>, before: &HeaderMap) -> StoredRequest {
         let (head, body) = request.into_parts();
-        let recorded = head
-            .headers
-            .iter()
-            .filter(|(name, value)| {
-                self.config.recorded_headers.contains(name) || before.get(*name) != Some(value)
-            })
-            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
-        let mut headers: Vec<_> = recorded.collect();
+        let mut headers = Vec::new();
+        for name in head.headers.keys() {
+            let values = head.headers.get_all(name);
+            // By all its values: a header may come in several fields, and a credential is in any of them.
+            if self.config.recorded_headers.contains(name) || values != before.get_all(name) {
+                let read = values.iter().filter_map(|value| value.to_str().ok());
+                headers.extend(read.map(|value| (name.to_string(), value.to_owned())));
+            }
+        }
         // A journal in memory keeps it for long.
         headers.shrink_to_fit();
         StoredRequest {

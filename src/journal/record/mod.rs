@@ -424,11 +424,18 @@ impl Record {
         request.method_mut().clone_from(&stored.method);
         request.uri_mut().clone_from(&stored.uri);
         *request.headers_mut() = headers;
+        let mut last = None;
         for (name, value) in &stored.headers {
             if let (Ok(name), Ok(value)) =
                 (name.parse::<HeaderName>(), value.parse::<HeaderValue>())
             {
-                request.headers_mut().insert(name, value);
+                // The values of one name stand together.
+                if last.as_ref() == Some(&name) {
+                    request.headers_mut().append(name, value);
+                } else {
+                    request.headers_mut().insert(name.clone(), value);
+                    last = Some(name);
+                }
             }
         }
         let marker = Context::new()
