@@ -245,7 +245,7 @@ pub(super) fn only_the_journal_knows(record: &Record) -> bool {
     }
 }
 
-fn is_idle(record: &Record) -> bool {
+pub(super) fn is_idle(record: &Record) -> bool {
     record.state() == State::Ready && record.progress.due.is_none()
 }
 

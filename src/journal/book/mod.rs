@@ -340,13 +340,14 @@ impl Book {
         Record::claim(asked, self.inner.owner, lease_until)
     }
 
-    /// What is known of an operation of this tenant, without changing anything.
+    /// What is known of an operation of this tenant, without changing anything. An end that a crash could undo is not
+    /// known yet.
     ///
     /// # Errors
     /// [`Error::JournalUnavailable`] where it cannot be read.
     pub async fn find(&self, tenant: &Tenant, id: OperationId) -> Result<Option<Record>, Error> {
         let live = self.pages().by_id.get(&id).cloned();
-        let record = match live.and_then(|live| live.record()) {
+        let record = match live.and_then(|live| live.found()) {
             Some(record) => Some(record),
             None => self
                 .inner
