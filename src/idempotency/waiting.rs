@@ -49,7 +49,7 @@ impl Shared {
     /// When a caller that waits for what somebody else began is told to ask later.
     pub(super) fn joined_until(&self, until: Instant) -> Instant {
         match self.config.joined_patience {
-            Some(patience) => until.min(self.book.clock().now() + patience),
+            Some(patience) => until.min(self.book.clock().ahead(patience)),
             None => until,
         }
     }

@@ -524,3 +524,24 @@ async fn no_value_of_a_header_that_is_not_recorded_reaches_the_record_and_each_r
     let again = record.request(http::HeaderMap::new(), Priority::EventTriggered);
     assert_eq!(again.headers().get_all("accept").iter().count(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_may_wait_for_ever() {
+    let journal = faulty();
+    let (probe, _) = upstream([Does::Slowly(200, seconds(5))]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let ask = || {
+        let mut request = pay("a", "{}");
+        let marker = Context::new().with_patience(Duration::MAX);
+        request.extensions_mut().insert(marker);
+        house.service.clone().oneshot(request)
+    };
+    let (first, second) = tokio::join!(ask(), ask());
+    assert!(first.is_ok() && second.is_ok());
+    let id = on_record(journal.inner(), "a").await.unwrap().id();
+    let tenant = Tenant::default();
+    let status = house
+        .book
+        .status_within("default", &tenant, id, Duration::MAX);
+    assert_eq!(status.await.unwrap().unwrap().as_str(), "completed");
+}

@@ -147,7 +147,7 @@ impl Book {
         patience: Duration,
     ) -> Result<Option<Status>, Error> {
         let clock = self.inner.clock;
-        let until = clock.now() + patience;
+        let until = clock.ahead(patience);
         loop {
             let live = self.live_by_id(id);
             let changed = live.as_ref().map(|live| live.notified());
