@@ -545,3 +545,34 @@ async fn a_caller_may_wait_for_ever() {
         .status_within("default", &tenant, id, Duration::MAX);
     assert_eq!(status.await.unwrap().unwrap().as_str(), "completed");
 }
+
+#[test]
+fn a_write_on_a_runtime_that_is_gone_hangs_nobody() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let handle = runtime.handle().clone();
+    let journal = faulty();
+    let (probe, counts) = upstream([]);
+    let house = {
+        let _within = handle.enter();
+        Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks))
+    };
+    drop(runtime);
+    let (told, hears) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _within = handle.enter();
+        let other = tokio::runtime::Builder::new_current_thread().build();
+        // The caller is polled elsewhere; the operation's own task has nowhere to run.
+        let call = house.service.clone().oneshot(pay("a", "{}"));
+        let mut call = std::pin::pin!(call);
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let poll = std::future::Future::poll(call.as_mut(), &mut cx);
+        let _ = told.send((poll.is_ready(), house.book.live()));
+        drop(other);
+    });
+    let heard = hears.recv_timeout(seconds(10));
+    assert_eq!((heard, counts.calls()), (Ok((true, 0)), 0));
+}

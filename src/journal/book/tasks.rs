@@ -14,9 +14,11 @@ use crate::sync::{self, AbortHandle, Mutex, MutexGuard, Notify};
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// In the order in which they began, so that a kill is the same in every run of a seed.
-    running: BTreeMap<u64, AbortHandle>,
+    /// In the order in which they began, so that a kill is the same in every run of a seed. Without a handle while a task
+    /// is being spawned.
+    running: BTreeMap<u64, Option<AbortHandle>>,
     closed: bool,
+    killed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -72,19 +74,30 @@ impl<F: Future<Output = ()>> Future for Tracked<F> {
 impl Tasks {
     /// Runs `future` to its end, whoever stops waiting for it. `false` once [`Tasks::close`] was called.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
-        let mut state = self.lock();
-        if state.closed {
-            return false;
-        }
-        let number = state.next;
-        state.next += 1;
+        let number = {
+            let mut state = self.lock();
+            if state.closed {
+                return false;
+            }
+            let number = state.next;
+            state.next += 1;
+            // In the list before it runs, so that a task which ends at once finds itself there.
+            state.running.insert(number, None);
+            number
+        };
         let leave = Leave {
             shared: Arc::clone(&self.shared),
             number,
         };
-        // The lock is held until the handle is in the list, so a task that ends at once finds itself there.
+        // Not under the lock: a runtime that is going away drops the task right here, and the task leaves the list.
         let handle = sync::spawn(Tracked { future, leave });
-        state.running.insert(number, handle);
+        let mut state = self.lock();
+        if state.killed {
+            drop(state);
+            handle.abort();
+        } else if let Some(running) = state.running.get_mut(&number) {
+            *running = Some(handle);
+        }
         true
     }
 
@@ -141,9 +154,9 @@ impl Tasks {
         let handles: Vec<AbortHandle> = {
             let mut state = self.lock();
             state.closed = true;
+            state.killed = true;
             self.shared.closing.notify_waiters();
-            self.shared.closing.notify_waiters();
-            state.running.values().cloned().collect()
+            state.running.values().flatten().cloned().collect()
         };
         for handle in handles {
             handle.abort();
