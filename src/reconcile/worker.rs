@@ -9,7 +9,7 @@ use crate::error::{Error, InvalidConfig};
 use crate::event::Decision;
 use crate::journal::{
     After, Book, Capability, Filter, JournalError, Live, Liveness, Next, Observation, OwnerId,
-    Record, State, after_look, next,
+    Record, State, after_look, again_at, next,
 };
 use crate::outcome::Outcome;
 use http::HeaderMap;
@@ -439,13 +439,7 @@ impl Reconciler {
         };
         let Some(record) = live.record() else { return };
         let settle = &book.config().settle;
-        let tries = u32::try_from(record.progress.attempts.len()).unwrap_or(u32::MAX);
-        let backoff = settle
-            .look_backoff
-            .saturating_mul(2_u32.saturating_pow(tries.min(16)))
-            .min(settle.look_backoff_max)
-            .max(retry_after.unwrap_or_default());
-        let again = book.now().at.plus(backoff);
+        let again = again_at(&record, retry_after.unwrap_or_default(), book.now(), settle);
         match record.state() {
             State::Claimed | State::Sending => {
                 // Doubt over an attempt that may be open is looked at now: proof may be there already. What was
