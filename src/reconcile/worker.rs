@@ -87,6 +87,8 @@ pub(super) struct Shared {
 
 /// See the [room](super). Clones share one worker's state.
 #[derive(Clone, Debug)]
+    /// Whether it sends what nothing happened to, or leaves that to the caller.
+    resumes: bool,
 pub struct Reconciler {
     pub(super) shared: Arc<Shared>,
 }
@@ -133,6 +135,31 @@ impl Reconciler {
             shared: Arc::new(Shared {
                 places: Arc::new(Semaphore::new(config.concurrency)),
                 config,
+    ) -> Result<Self, InvalidConfig> {
+        Self::make(namespace, config, book, upstream, hooks, true)
+    }
+
+    /// A worker that sends nothing: what provably did nothing is left to its caller, who may start it again under its key.
+    ///
+    /// # Errors
+    /// When a setting cannot work.
+    pub(crate) fn that_only_looks(
+        namespace: Option<Arc<str>>,
+        config: ReconcileConfig,
+        book: Book,
+        upstream: Upstream,
+        hooks: Arc<dyn Hooks>,
+    ) -> Result<Self, InvalidConfig> {
+        Self::make(namespace, config, book, upstream, hooks, false)
+    }
+
+    fn make(
+        namespace: Option<Arc<str>>,
+        config: ReconcileConfig,
+        book: Book,
+        upstream: Upstream,
+        hooks: Arc<dyn Hooks>,
+        resumes: bool,
                 book,
                 upstream,
                 hooks,
@@ -144,6 +171,7 @@ impl Reconciler {
     }
 
     /// What was done since the start.
+                resumes,
     #[must_use]
     pub fn figures(&self) -> &Figures {
         &self.shared.figures
@@ -341,7 +369,11 @@ impl Reconciler {
                 .map(|_| Figures::count(&self.shared.figures.taken_over))
             }
             Next::Look => self.look(live).await,
-            Next::Resume => self.resume(live, &record).await,
+            Next::Resume if self.shared.resumes => self.resume(live, &record).await,
+            Next::Resume => book
+                .step(live, |record| record.progress.due = None)
+                .await
+                .map(|_| ()),
             Next::Park(why) => self.park(live, why).await,
             Next::Acknowledge => self.acknowledge(live).await,
         };
@@ -404,6 +436,9 @@ impl Reconciler {
             }
             After::Park(why) => self.park(live, why).await?,
             After::LookAgain(at) => {
+            After::Resend if !self.shared.resumes && record.outcome() < Outcome::Rejected => {
+                self.leave_to_its_caller(live).await?;
+            }
                 book.step(live, |record| {
                     record.progress.due = Some(at);
                     record.progress.checks = record.progress.checks.saturating_add(1);
@@ -430,6 +465,20 @@ impl Reconciler {
         let request = record.request(HeaderMap::new(), Priority::EventTriggered);
         let result = book.hold(live, self.shared.upstream.send(request)).await;
         let retry_after = match &result {
+    /// It is in doubt no more: all that was sent provably did nothing.
+    async fn leave_to_its_caller(&self, live: &Live) -> Result<(), JournalError> {
+        let book = &self.shared.book;
+        let now = book.now().at;
+        let step = book.step(live, |record| {
+            let why = "all that was sent did nothing";
+            // Both steps exist; from doubt there is none that is shorter.
+            if record.step(State::Sending, now, why, "worker").is_ok() {
+                record.release(now, None);
+            }
+        });
+        step.await.map(|_| ())
+    }
+
             Some(Ok(answer)) => answer
                 .body()
                 .verdict()
