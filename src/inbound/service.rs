@@ -73,8 +73,10 @@ where
                 })
             });
         }
-        // A fresh clone, readied once its request is whole: no place below is held for a body that is still coming.
+        // A fresh clone, readied once its request is whole: no place below is held for a body that is still coming. The
+        // readied one is dropped, or its place could be the one that the clone waits for.
         let inner = self.inner.clone();
+        self.inner = inner.clone();
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             Ok(guarded(inner, request, &shared)
@@ -84,8 +86,6 @@ where
     }
 }
 
-async fn guarded<S, B, R>(inner: S, request: Request<B>, shared: &Shared) -> Response<Payload>
-where
 /// What is asked for, whichever version of HTTP carries it: HTTP/2 names scheme and host in the target, HTTP/1.1 does not.
 fn path_of(uri: &Uri) -> Uri {
     match uri.path_and_query() {
@@ -94,6 +94,8 @@ fn path_of(uri: &Uri) -> Uri {
     }
 }
 
+async fn guarded<S, B, R>(inner: S, request: Request<B>, shared: &Shared) -> Response<Payload>
+where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,

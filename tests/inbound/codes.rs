@@ -343,3 +343,24 @@ async fn the_same_request_is_the_same_over_any_version_of_http() {
     assert_eq!(again.header("idempotent-replayed"), "true");
     assert_eq!(rig.till.runs(), 1);
 }
+
+#[tokio::test]
+async fn a_place_below_is_not_held_while_another_one_is_waited_for() {
+    let (_folder, rig) = rig();
+    let till = Arc::clone(&rig.till);
+    let handler = tower::service_fn(move |_: Request<Body>| {
+        till.paid.lock().unwrap().push(String::new());
+        std::future::ready(Ok::<_, std::io::Error>(http::Response::new(Body::empty())))
+    });
+    let mut service = tower::ServiceBuilder::new()
+        .layer(rig.guard.clone())
+        .concurrency_limit(1)
+        .service(handler);
+    // The service is kept, as by whoever makes it ready again for the next request.
+    for key in ["a", "b"] {
+        let ready = soon(service.ready()).await.unwrap();
+        let answer = soon(ready.call(paying(key, "a", "{}"))).await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    assert_eq!(rig.till.runs(), 2);
+}
