@@ -180,7 +180,8 @@ fn problem(status: StatusCode, body: &serde_json::Value) -> Response<Payload> {
 
 /// Rounded up: a client that comes back earlier is refused again.
 const fn whole_seconds(after: Duration) -> u64 {
-    after.as_secs() + if after.subsec_nanos() > 0 { 1 } else { 0 }
+    let more = if after.subsec_nanos() > 0 { 1 } else { 0 };
+    after.as_secs().saturating_add(more)
 }
 
 #[cfg(test)]
@@ -217,6 +218,11 @@ mod tests {
         assert_eq!(
             response(&limited, &ProblemConfig::default()).headers()["retry-after"],
             "2"
+        );
+        let never = Error::rate_limited(Duration::MAX);
+        assert_eq!(
+            response(&never, &ProblemConfig::default()).headers()["retry-after"],
+            u64::MAX.to_string().as_str()
         );
     }
 }

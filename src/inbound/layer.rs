@@ -124,7 +124,7 @@ impl InboundLayer {
                 format!("`{safe}` changes nothing, so it needs no key: leave it out"),
             ));
         }
-        let patience = config.handler_limit + RECORDING;
+        let patience = config.handler_limit.saturating_add(RECORDING);
         let idempotency = IdempotencyConfig {
             namespace: config.namespace.clone(),
             patience,

@@ -53,6 +53,12 @@ impl ReconcileConfig {
                 "is 0, so that nothing would ever be settled: use 32",
             ));
         }
+        if self.concurrency > Semaphore::MAX_PERMITS {
+            return Err(InvalidConfig::new(
+                "reconcile.concurrency",
+                "is more than can be counted: use 32",
+            ));
+        }
         for (field, value) in [
             ("reconcile.hook_timeout", self.hook_timeout),
             ("reconcile.poll", self.poll),
@@ -81,14 +87,14 @@ pub(super) struct Shared {
     places: Arc<Semaphore>,
     /// Whose operations it works on; `None` for all in the journal.
     namespace: Option<Arc<str>>,
+    /// Whether it sends what nothing happened to, or leaves that to the caller.
+    resumes: bool,
     /// The work of owners that died before this start was looked for.
     inherited: AtomicBool,
 }
 
 /// See the [room](super). Clones share one worker's state.
 #[derive(Clone, Debug)]
-    /// Whether it sends what nothing happened to, or leaves that to the caller.
-    resumes: bool,
 pub struct Reconciler {
     pub(super) shared: Arc<Shared>,
 }
@@ -130,12 +136,6 @@ impl Reconciler {
         upstream: Upstream,
         hooks: Arc<dyn Hooks>,
     ) -> Result<Self, InvalidConfig> {
-        config.check()?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                places: Arc::new(Semaphore::new(config.concurrency)),
-                config,
-    ) -> Result<Self, InvalidConfig> {
         Self::make(namespace, config, book, upstream, hooks, true)
     }
 
@@ -160,18 +160,24 @@ impl Reconciler {
         upstream: Upstream,
         hooks: Arc<dyn Hooks>,
         resumes: bool,
+    ) -> Result<Self, InvalidConfig> {
+        config.check()?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                places: Arc::new(Semaphore::new(config.concurrency)),
+                config,
                 book,
                 upstream,
                 hooks,
                 figures: Figures::default(),
                 namespace,
+                resumes,
                 inherited: AtomicBool::new(false),
             }),
         })
     }
 
     /// What was done since the start.
-                resumes,
     #[must_use]
     pub fn figures(&self) -> &Figures {
         &self.shared.figures
@@ -430,15 +436,15 @@ impl Reconciler {
                 Figures::count(&self.shared.figures.found);
             }
             After::Weigh(proof) => self.weigh(live, proof).await?,
+            After::Resend if !self.shared.resumes && record.outcome() < Outcome::Rejected => {
+                self.leave_to_its_caller(live).await?;
+            }
             After::Resend => {
                 Figures::count(&self.shared.figures.resent);
                 self.send(live, &record).await;
             }
             After::Park(why) => self.park(live, why).await?,
             After::LookAgain(at) => {
-            After::Resend if !self.shared.resumes && record.outcome() < Outcome::Rejected => {
-                self.leave_to_its_caller(live).await?;
-            }
                 book.step(live, |record| {
                     record.progress.due = Some(at);
                     record.progress.checks = record.progress.checks.saturating_add(1);
@@ -459,12 +465,6 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Sends the recorded request through the gate, and leaves the record due for whatever follows.
-    async fn send(&self, live: &Live, record: &Record) {
-        let book = &self.shared.book;
-        let request = record.request(HeaderMap::new(), Priority::EventTriggered);
-        let result = book.hold(live, self.shared.upstream.send(request)).await;
-        let retry_after = match &result {
     /// It is in doubt no more: all that was sent provably did nothing.
     async fn leave_to_its_caller(&self, live: &Live) -> Result<(), JournalError> {
         let book = &self.shared.book;
@@ -479,6 +479,12 @@ impl Reconciler {
         step.await.map(|_| ())
     }
 
+    /// Sends the recorded request through the gate, and leaves the record due for whatever follows.
+    async fn send(&self, live: &Live, record: &Record) {
+        let book = &self.shared.book;
+        let request = record.request(HeaderMap::new(), Priority::EventTriggered);
+        let result = book.hold(live, self.shared.upstream.send(request)).await;
+        let retry_after = match &result {
             Some(Ok(answer)) => answer
                 .body()
                 .verdict()

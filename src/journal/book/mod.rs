@@ -74,11 +74,30 @@ impl BookConfig {
                 "is under 1 s: use 60 s",
             ));
         }
-        if self.lease_margin * 2 > self.lease {
+        if self.lease_margin.saturating_mul(2) > self.lease {
             return Err(InvalidConfig::new(
                 "journal.lease_margin",
                 "is over half the lease, so that nothing could be sent: use a tenth of the lease",
             ));
+        }
+        // A wait of nothing would look, or send, again and again without end.
+        for (field, wait) in [
+            ("journal.settle.look_backoff", self.settle.look_backoff),
+            (
+                "journal.settle.look_backoff_max",
+                self.settle.look_backoff_max,
+            ),
+            (
+                "journal.settle.parked_interval",
+                self.settle.parked_interval,
+            ),
+        ] {
+            if wait < Duration::from_millis(1) {
+                return Err(InvalidConfig::new(
+                    field,
+                    "is under 1 ms, so that the upstream would be asked without a pause: use 5 s, 120 s and 1 h",
+                ));
+            }
         }
         if self.live_max == 0 {
             return Err(InvalidConfig::new(
