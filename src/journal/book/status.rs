@@ -25,7 +25,7 @@ pub enum Status {
     Unknown(OperationId),
     /// It waits for a person.
     Parked(OperationId),
-    /// It is on record as without effect, and the upstream shows that it had one.
+    /// It is on record as ended, and the upstream shows otherwise: a person must look at it.
     Contradicted(OperationId),
     /// It is over, and how it ended is on record; what it answered was purged.
     Expired(OperationId),
