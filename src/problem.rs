@@ -68,11 +68,19 @@ pub fn response_with(
     status: StatusCode,
     config: &ProblemConfig,
 ) -> Response<Payload> {
+    let detail = match error {
+        // What is wrong with it, and where it is, is for whoever runs the server.
+        Error::JournalUnavailable(_) => {
+            "the journal did not take the operation; nothing was sent; try again under the same key"
+                .into()
+        }
+        other => other.to_string(),
+    };
     let mut body = serde_json::json!({
         "type": "about:blank",
         "title": status.canonical_reason().unwrap_or("Problem"),
         "status": status.as_u16(),
-        "detail": error.to_string(),
+        "detail": detail,
         "outcome": error.outcome().as_str(),
     });
     if let Some(operation) = error.operation() {
@@ -210,6 +218,18 @@ mod tests {
             assert_eq!(body["outcome"], Outcome::Unknown.as_str());
             assert_eq!(body["operation"], id.to_string());
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_journal_is_no_business_of_the_client() {
+        let error = Error::journal_unavailable("cannot open /var/lib/secret.db");
+        let answer = response(&error, &ProblemConfig::default());
+        let body = String::from_utf8(answer.body().bytes().to_vec()).unwrap();
+        assert!(!body.contains("secret"), "{body}");
+        assert!(
+            body.contains("nothing was sent") && body.contains("same key"),
+            "{body}"
+        );
     }
 
     #[test]
