@@ -127,6 +127,13 @@ impl Clock {
         Instant::now()
     }
 
+    /// The monotonic time `after` now. What is further ahead than the clock can say is far ahead: thirty years.
+    #[must_use]
+    pub fn ahead(&self, after: Duration) -> Instant {
+        const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+        self.now() + after.min(FAR)
+    }
+
     /// Wall-clock now.
     #[must_use]
     pub fn wall(&self) -> Timestamp {

@@ -149,7 +149,7 @@ where
 
     fn join(&self, live: Arc<Live>, wish: Wish) -> Started {
         let shared = Arc::clone(&self.shared);
-        let until = shared.book.clock().now() + wish.patience;
+        let until = shared.book.clock().ahead(wish.patience);
         let waiting = Waiting {
             until: shared.joined_until(until),
             mine: if wish.key.is_derived() {
@@ -184,7 +184,7 @@ where
                 return Started::Told(Err(full));
             }
         };
-        let until = book.clock().now() + patience;
+        let until = book.clock().ahead(patience);
         let waiting = Waiting {
             until: if joined {
                 self.shared.joined_until(until)

@@ -183,9 +183,9 @@ impl Shared {
                 Some((name.to_string(), value.to_str().ok()?.to_owned()))
             }),
         );
-        // What is recorded is sent again as one value for each name, and as text: so is it sent the first time.
+        // What is recorded is sent again as text, and in place of what the caller gave under its name: so is it sent the
+        // first time.
         let alike = headers.len() == count && head.headers.keys_len() == head.headers.len();
-        headers.shrink_to_fit();
         asked.planted = alike.then_some(head.headers);
         StoredRequest {
             method: head.method,

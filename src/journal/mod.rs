@@ -35,7 +35,8 @@ pub use record::{
 };
 pub use sealed::{Seal, SealedJournal};
 pub use settle::{
-    After, AfterTelling, Next, Observation, Proof, SettleConfig, after_look, after_telling, next,
+    After, AfterTelling, Next, Observation, Proof, SettleConfig, after_look, after_telling,
+    again_at, next,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteJournal;

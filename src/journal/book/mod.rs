@@ -76,11 +76,30 @@ impl BookConfig {
                 "is under 1 s: use 60 s",
             ));
         }
-        if self.lease_margin * 2 > self.lease {
+        if self.lease_margin.saturating_mul(2) > self.lease {
             return Err(InvalidConfig::new(
                 "journal.lease_margin",
                 "is over half the lease, so that nothing could be sent: use a tenth of the lease",
             ));
+        }
+        // A wait of nothing would look, or send, again and again without end.
+        for (field, wait) in [
+            ("journal.settle.look_backoff", self.settle.look_backoff),
+            (
+                "journal.settle.look_backoff_max",
+                self.settle.look_backoff_max,
+            ),
+            (
+                "journal.settle.parked_interval",
+                self.settle.parked_interval,
+            ),
+        ] {
+            if wait < Duration::from_millis(1) {
+                return Err(InvalidConfig::new(
+                    field,
+                    "is under 1 ms, so that the upstream would be asked without a pause: use 5 s, 120 s and 1 h",
+                ));
+            }
         }
         if self.live_max == 0 {
             return Err(InvalidConfig::new(
@@ -351,13 +370,14 @@ impl Book {
         Record::claim(asked, self.inner.owner, lease_until)
     }
 
-    /// What is known of an operation of this tenant, without changing anything.
+    /// What is known of an operation of this tenant, without changing anything. An end that a crash could undo is not
+    /// known yet.
     ///
     /// # Errors
     /// [`Error::JournalUnavailable`] where it cannot be read.
     pub async fn find(&self, tenant: &Tenant, id: OperationId) -> Result<Option<Record>, Error> {
         let live = self.pages().by_id.get(&id).cloned();
-        let record = match live.and_then(|live| live.record()) {
+        let record = match live.and_then(|live| live.found()) {
             Some(record) => Some(record),
             None => self
                 .inner

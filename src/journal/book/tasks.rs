@@ -13,11 +13,12 @@ use crate::sync::{self, AbortHandle, Mutex, MutexGuard, Notify};
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// With their numbers, in the order in which they began.
-    running: Vec<Option<(u64, AbortHandle)>>,
+    /// With their numbers, in the order in which they began; without a handle while a task is being spawned.
+    running: Vec<Option<(u64, Option<AbortHandle>)>>,
     /// Places in `running` that are free.
     free: Vec<usize>,
     closed: bool,
+    killed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -82,23 +83,37 @@ impl<F: Future<Output = ()>> Future for Tracked<F> {
 impl Tasks {
     /// Runs `future` to its end, whoever stops waiting for it. `false` once [`Tasks::close`] was called.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
-        let mut state = self.lock();
-        if state.closed {
-            return false;
-        }
-        let number = state.next;
-        state.next += 1;
-        let place = state.free.pop().unwrap_or_else(|| {
-            state.running.push(None);
-            state.running.len() - 1
-        });
+        let (number, place) = {
+            let mut state = self.lock();
+            if state.closed {
+                return false;
+            }
+            let number = state.next;
+            state.next += 1;
+            let place = state.free.pop().unwrap_or_else(|| {
+                state.running.push(None);
+                state.running.len() - 1
+            });
+            // In the list before it runs, so that a task which ends at once finds itself there.
+            state.running[place] = Some((number, None));
+            (number, place)
+        };
         let leave = Leave {
             shared: Arc::clone(&self.shared),
             place,
         };
-        // The lock is held until the handle is in the list, so a task that ends at once finds itself there.
+        // Not under the lock: a runtime that is going away drops the task right here, and the task leaves the list.
         let handle = sync::spawn(Tracked { future, leave });
-        state.running[place] = Some((number, handle));
+        let mut state = self.lock();
+        if state.killed {
+            drop(state);
+            handle.abort();
+        } else if let Some(Some((running, slot))) = state.running.get_mut(place)
+            // It may have ended already, and its place be another's.
+            && *running == number
+        {
+            *slot = Some(handle);
+        }
         true
     }
 
@@ -155,9 +170,12 @@ impl Tasks {
         let mut running: Vec<(u64, AbortHandle)> = {
             let mut state = self.lock();
             state.closed = true;
+            state.killed = true;
             self.shared.closing.notify_waiters();
-            self.shared.closing.notify_waiters();
-            state.running.iter().flatten().cloned().collect()
+            let running = state.running.iter().flatten();
+            running
+                .filter_map(|(number, handle)| Some((*number, handle.clone()?)))
+                .collect()
         };
         // In the order in which they began, so that a kill is the same in every run of a seed.
         running.sort_unstable_by_key(|(number, _)| *number);

@@ -426,11 +426,18 @@ impl Record {
     /// It has no deadline: what was claimed is brought to an end.
     #[must_use]
     pub fn request(&self, mut headers: HeaderMap, priority: Priority) -> Request<Payload> {
+        let mut last = None;
         for (name, value) in &self.asked.request.headers {
             if let (Ok(name), Ok(value)) =
                 (name.parse::<HeaderName>(), value.parse::<HeaderValue>())
             {
-                headers.insert(name, value);
+                // The values of one name stand together.
+                if last.as_ref() == Some(&name) {
+                    headers.append(name, value);
+                } else {
+                    headers.insert(name.clone(), value);
+                    last = Some(name);
+                }
             }
         }
         self.request_with(headers, priority)
