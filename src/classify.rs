@@ -160,10 +160,13 @@ pub fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
 /// Plain HTTP, strictly: a status alone proves success and business refusals, but never that a failed write had no
 /// effect, for any box on the way can answer 401, 403, 429 or 503 after the upstream did the work.
 ///
-/// Where you know that your upstream refuses before doing anything, say so with [`HttpClassify::trust`].
+/// Where you know that your upstream refuses before doing anything, say so with [`HttpClassify::trust`]. A 202 to a write
+/// is no proof: it was accepted, and may yet be refused ([`HttpClassify::done`]). Problem details (RFC 9457) whose
+/// `outcome` is `unknown` are doubt whatever their status: so speaks a server that stands on this crate.
 #[derive(Clone, Debug, Default)]
 pub struct HttpClassify {
     trusted: Vec<StatusCode>,
+    done: Vec<StatusCode>,
 }
 
 impl HttpClassify {
@@ -172,10 +175,18 @@ impl HttpClassify {
     pub const fn new() -> Self {
         Self {
             trusted: Vec::new(),
+            done: Vec::new(),
         }
     }
 
-    /// Takes `status` as proof that nothing happened.
+    /// Takes `status` (202) as proof that the write is done, or will be whatever comes.
+    #[must_use]
+    pub fn done(mut self, status: StatusCode) -> Self {
+        self.done.push(status);
+        self
+    }
+
+    /// Takes `status` as proof that nothing happened, unless the answer itself says otherwise.
     #[must_use]
     pub fn trust(mut self, status: StatusCode) -> Self {
         self.trusted.push(status);
@@ -193,10 +204,18 @@ impl Classify for HttpClassify {
 
     fn answer(&self, route: Route, answer: &Response<Payload>, wall: SystemTime) -> Verdict {
         let status = answer.status();
-        if status.is_success() {
+        let write = route.safety == Safety::Write;
+        let only_accepted = write && status == StatusCode::ACCEPTED && !self.done.contains(&status);
+        if status.is_success() && !only_accepted {
             return Verdict::APPLIED.cacheable();
         }
         let after = retry_after(answer.headers(), wall);
+        if write && (only_accepted || tells_doubt(answer)) {
+            return Verdict {
+                advice: Advice::Retry { after },
+                ..Verdict::OPEN
+            };
+        }
         let advice = match status {
             StatusCode::UNAUTHORIZED => Advice::Reauthenticate,
             StatusCode::TOO_MANY_REQUESTS => Advice::Throttled { after },
@@ -219,10 +238,28 @@ impl Classify for HttpClassify {
                 advice,
                 ..Verdict::OPEN
             },
+            // No standard's: those of gateways and content networks, which say the same.
+            _ if status.as_u16() >= 520 => Verdict {
+                advice,
+                ..Verdict::OPEN
+            },
             _ => Verdict::closed(Outcome::Unknown, advice),
         };
         without_effect_if_read(route, verdict)
     }
+}
+
+/// Whether a server that knows of outcomes says that it does not know this one; see [`crate::problem`].
+fn tells_doubt(answer: &Response<Payload>) -> bool {
+    let kind = answer.headers().get(header::CONTENT_TYPE);
+    let is_problem = kind
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("application/problem+json"));
+    if !is_problem {
+        return false;
+    }
+    let body = serde_json::from_slice::<serde_json::Value>(answer.body().bytes());
+    body.is_ok_and(|body| body["outcome"] == Outcome::Unknown.as_str())
 }
 
 #[cfg(test)]
@@ -303,5 +340,47 @@ mod tests {
         assert_eq!(transport_error(WRITE, &wrapped), Verdict::UNSENT);
         let reset = std::io::Error::other("reset");
         assert_eq!(transport_error(WRITE, &reset), Verdict::OPEN);
+    }
+
+    #[test]
+    fn a_gateway_that_gave_up_says_nothing_of_what_is_behind_it() {
+        // 520 to 530 are a content network's own; 598 and 599 stand for a proxy's timeouts.
+        for status in [502, 503, 504, 520, 522, 524, 530, 598, 599] {
+            assert!(!judge(WRITE, status).closed, "{status}");
+        }
+        assert!(judge(WRITE, 500).closed && judge(WRITE, 501).closed);
+    }
+
+    #[test]
+    fn what_was_only_accepted_is_not_done() {
+        let verdict = judge(WRITE, 202);
+        assert_eq!((verdict.outcome, verdict.closed), (Outcome::Unknown, false));
+        assert_eq!(judge(READ, 202).outcome, Outcome::Applied);
+        let done = HttpClassify::new().done(StatusCode::ACCEPTED);
+        let answer = Response::builder().status(202).body(Payload::empty());
+        let verdict = done.answer(WRITE, &answer.unwrap(), UNIX_EPOCH);
+        assert_eq!(verdict.outcome, Outcome::Applied);
+    }
+
+    #[test]
+    fn the_doubt_of_a_server_that_stands_on_this_crate_is_taken_as_doubt() {
+        let id = crate::context::OperationId::from_bits(7);
+        for error in [
+            Error::pending(id),
+            Error::outcome_unknown(id),
+            Error::parked(id),
+            Error::contradicted(id),
+            Error::in_flight(id, Duration::from_secs(1)),
+        ] {
+            for status in [StatusCode::ACCEPTED, StatusCode::CONFLICT] {
+                let config = crate::problem::ProblemConfig::default();
+                let answer = crate::problem::response_with(&error, status, &config);
+                let verdict = HttpClassify::new().answer(WRITE, &answer, UNIX_EPOCH);
+                assert_eq!(verdict.outcome, Outcome::Unknown, "{status} {error}");
+                assert!(!verdict.closed, "{status} {error}");
+            }
+        }
+        // A conflict of the business stays a refusal.
+        assert_eq!(judge(WRITE, 409), Verdict::REJECTED);
     }
 }

@@ -8,8 +8,11 @@
     reason = "the one place that may read a clock"
 )]
 
+use pin_project::pin_project;
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use tokio::time::Instant;
@@ -124,6 +127,13 @@ impl Clock {
         Instant::now()
     }
 
+    /// The monotonic time `after` now. What is further ahead than the clock can say is far ahead: thirty years.
+    #[must_use]
+    pub fn ahead(&self, after: Duration) -> Instant {
+        const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+        self.now() + after.min(FAR)
+    }
+
     /// Wall-clock now.
     #[must_use]
     pub fn wall(&self) -> Timestamp {
@@ -148,14 +158,62 @@ impl Clock {
         tokio::time::sleep(duration)
     }
 
-    /// Runs `future` for at most `limit`; `None` when time ran out (the future is dropped then).
-    pub async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
-        tokio::time::timeout(limit, future).await.ok()
+    /// Runs `future` for at most `limit`, counted from now; `None` when time ran out.
+    pub fn timeout<F: Future>(&self, limit: Duration, future: F) -> Limited<F> {
+        let now = self.now();
+        self.timeout_at(now.checked_add(limit).unwrap_or(now + FAR), future)
     }
 
-    /// Runs `future` until `at` at the latest; `None` when time ran out (the future is dropped then).
-    pub async fn timeout_at<F: Future>(&self, at: Instant, future: F) -> Option<F::Output> {
-        tokio::time::timeout_at(at, future).await.ok()
+    /// Runs `future` until `at` at the latest; `None` when time ran out.
+    pub fn timeout_at<F: Future>(&self, at: Instant, future: F) -> Limited<F> {
+        Limited {
+            future,
+            at,
+            sleep: None,
+        }
+    }
+}
+
+/// What tokio takes for "never": about 30 years.
+const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+
+/// A future that is given up at a point in time. No timer is made before it has to wait: most do not.
+#[pin_project]
+#[must_use = "does nothing unless it is awaited"]
+pub struct Limited<F> {
+    #[pin]
+    future: F,
+    at: Instant,
+    // Whatever the future took of its task's turn: time runs out all the same.
+    #[pin]
+    sleep: Option<tokio::task::coop::Unconstrained<tokio::time::Sleep>>,
+}
+
+impl<F> fmt::Debug for Limited<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limited")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Future> Future for Limited<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(done) = this.future.poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if this.sleep.is_none() {
+            let sleep = tokio::time::sleep_until(*this.at);
+            this.sleep
+                .set(Some(tokio::task::coop::unconstrained(sleep)));
+        }
+        match this.sleep.as_pin_mut() {
+            Some(sleep) => sleep.poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
     }
 }
 

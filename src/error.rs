@@ -33,7 +33,7 @@ pub enum Error {
     OutcomeUnknown(Operation),
     /// It could not be settled without a person. Do not use a new key.
     Parked(Operation),
-    /// The record says that it had no effect, and proof arrived that it had: a person decides. Do not use a new key.
+    /// The record says how it ended, and the upstream proves otherwise: a person decides. Do not use a new key.
     Contradicted(Operation),
     /// The same write without a key was made a short while ago, as this operation. Nothing was sent now.
     PossibleDuplicate(Operation),
@@ -476,7 +476,7 @@ impl fmt::Display for Error {
             ),
             Self::Contradicted(of) => write!(
                 f,
-                "operation {} is on record as without effect, and the upstream shows that it had one; a person must look at it; do not use a new key",
+                "what is on record of operation {} and what the upstream shows contradict each other; a person must look at it; do not use a new key",
                 of.operation
             ),
             Self::PossibleDuplicate(of) => write!(
@@ -616,6 +616,16 @@ mod tests {
             assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
             assert_eq!(error.operation(), Some(id));
         }
+    }
+
+    #[test]
+    fn a_contradiction_takes_no_side() {
+        // A person said that it had the effect, and the upstream that it had none: or the other way round.
+        let told = Error::contradicted(OperationId::from_bits(1)).to_string();
+        assert!(
+            !told.contains("had one") && told.contains("do not use a new key"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -75,11 +75,19 @@ pub fn response_with(
     status: StatusCode,
     config: &ProblemConfig,
 ) -> Response<Payload> {
+    let detail = match error {
+        // What is wrong with it, and where it is, is for whoever runs the server.
+        Error::JournalUnavailable(_) => {
+            "the journal did not take the operation; nothing was sent; try again under the same key"
+                .into()
+        }
+        other => other.to_string(),
+    };
     let mut body = serde_json::json!({
         "type": "about:blank",
         "title": status.canonical_reason().unwrap_or("Problem"),
         "status": status.as_u16(),
-        "detail": error.to_string(),
+        "detail": detail,
         "outcome": error.outcome().as_str(),
     });
     if let Some(operation) = error.operation() {
@@ -265,9 +273,8 @@ fn problem(status: StatusCode, body: &serde_json::Value) -> Response<Payload> {
 
 /// Rounded up: a client that comes back earlier is refused again.
 const fn whole_seconds(after: Duration) -> u64 {
-    after
-        .as_secs()
-        .saturating_add(if after.subsec_nanos() > 0 { 1 } else { 0 })
+    let more = if after.subsec_nanos() > 0 { 1 } else { 0 };
+    after.as_secs().saturating_add(more)
 }
 
 #[cfg(test)]
@@ -426,11 +433,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_the_journal_is_no_business_of_the_client() {
+        let error = Error::journal_unavailable("cannot open /var/lib/secret.db");
+        let answer = response(&error, &ProblemConfig::default());
+        let body = String::from_utf8(answer.body().bytes().to_vec()).unwrap();
+        assert!(!body.contains("secret"), "{body}");
+        assert!(
+            body.contains("nothing was sent") && body.contains("same key"),
+            "{body}"
+        );
+    }
+
+    #[test]
     fn retry_after_is_rounded_up() {
         let limited = Error::rate_limited(Duration::from_millis(1_001));
         assert_eq!(
             response(&limited, &ProblemConfig::default()).headers()["retry-after"],
             "2"
+        );
+        let never = Error::rate_limited(Duration::MAX);
+        assert_eq!(
+            response(&never, &ProblemConfig::default()).headers()["retry-after"],
+            u64::MAX.to_string().as_str()
         );
     }
 }

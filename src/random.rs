@@ -4,13 +4,45 @@
     reason = "the one place that may draw randomness"
 )]
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A shared source of chance. Clones share the same stream.
 #[derive(Clone, Debug)]
 pub struct Random {
     jitter: Arc<Mutex<fastrand::Rng>>,
-    seeded: bool,
+    /// `None` where everything comes from a seed.
+    system: Option<Arc<Mutex<Drawn>>>,
+}
+
+/// What one call of the system gives whole (getrandom(2): up to 256 bytes).
+const DRAW: usize = 256;
+const ID: usize = 16;
+
+/// Bytes of the system for the next ids; each is given out once.
+struct Drawn {
+    bytes: [u8; DRAW],
+    left: usize,
+}
+
+impl fmt::Debug for Drawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drawn").finish_non_exhaustive()
+    }
+}
+
+impl Drawn {
+    fn id(&mut self) -> Option<u128> {
+        if self.left < ID {
+            self.left = 0;
+            getrandom::fill(&mut self.bytes).ok()?;
+            self.left = DRAW;
+        }
+        self.left -= ID;
+        let (_, next) = self.bytes.split_at_mut(self.left);
+        let next = next.first_chunk_mut::<ID>()?;
+        Some(u128::from_le_bytes(std::mem::take(next)))
+    }
 }
 
 impl Default for Random {
@@ -33,7 +65,10 @@ impl Random {
         };
         Self {
             jitter: Arc::new(Mutex::new(rng)),
-            seeded: false,
+            system: Some(Arc::new(Mutex::new(Drawn {
+                bytes: [0; DRAW],
+                left: 0,
+            }))),
         }
     }
 
@@ -42,7 +77,7 @@ impl Random {
     pub fn seeded(seed: u64) -> Self {
         Self {
             jitter: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
-            seeded: true,
+            system: None,
         }
     }
 
@@ -65,17 +100,18 @@ impl Random {
     /// 128 bits that nobody can guess (unless the source is seeded): for ids.
     #[must_use]
     pub fn id(&self) -> u128 {
-        let mut bytes = [0_u8; 16];
-        if !self.seeded && getrandom::fill(&mut bytes).is_ok() {
-            return u128::from_le_bytes(bytes);
-        }
-        self.with(|rng| rng.u128(..))
+        let drawn = self
+            .system
+            .as_ref()
+            .and_then(|drawn| drawn.lock().unwrap_or_else(PoisonError::into_inner).id());
+        drawn.unwrap_or_else(|| self.with(|rng| rng.u128(..)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn the_same_seed_gives_the_same_stream() {
@@ -87,8 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn system_ids_differ() {
+    fn system_ids_differ_and_none_is_what_a_used_place_holds() {
         let random = Random::system();
-        assert_ne!(random.id(), random.id());
+        let ids: HashSet<u128> = (0..1_000).map(|_| random.id()).collect();
+        assert_eq!(ids.len(), 1_000);
+        assert!(!ids.contains(&0));
     }
 }

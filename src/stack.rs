@@ -215,7 +215,11 @@ where
         })?;
         let mut settings = self.config.book;
         // What may be resent must be over within the horizon, as the gate says too.
-        settings.settle.attempt_bound = self.config.attempt.write_timeout + settings.lease_margin;
+        settings.settle.attempt_bound = self
+            .config
+            .attempt
+            .write_timeout
+            .saturating_add(settings.lease_margin);
         let book = Book::new(
             journal,
             settings,

@@ -58,6 +58,12 @@ impl AttemptConfig {
                 ));
             }
         }
+        if self.kept_headers.contains(&http::header::SET_COOKIE) {
+            return Err(InvalidConfig::new(
+                "attempt.kept_headers",
+                "`set-cookie` carries credentials, which are never recorded: leave it out",
+            ));
+        }
         Ok(())
     }
 }

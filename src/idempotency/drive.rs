@@ -3,7 +3,7 @@
 use super::admit::{Existing, existing};
 use super::layer::Shared;
 use super::same::is_same_as_made;
-use super::send::send;
+use super::send::{Sent, send};
 use super::wish::Made;
 use crate::context::{OperationId, Priority};
 use crate::error::{BoxError, Error};
@@ -20,7 +20,8 @@ pub(super) struct Job<S> {
     pub(super) inner: S,
     pub(super) made: Made,
     pub(super) priority: Priority,
-    pub(super) driving: Driving,
+    /// `None` from where it is the worker's.
+    pub(super) driving: Option<Driving>,
 }
 
 /// Puts the operation down also when its task is aborted, panics, or is dropped before it began.
@@ -35,74 +36,90 @@ impl Drop for Driving {
     }
 }
 
-/// In a box: what a task holds twice while it is built is copied each time it moves.
-pub(super) async fn drive<S>(job: Box<Job<S>>)
+/// In a box, and in boxes what is seldom done: a task is copied each time it moves, and small ones cost the allocator
+/// least.
+pub(super) async fn drive<S>(mut job: Box<Job<S>>)
 where
     S: Service<Request<Payload>, Response = Response<Payload>> + Clone + Send + 'static,
     S::Error: Into<BoxError> + Send,
     S::Future: Send,
 {
-    let job = *job;
-    let (shared, live) = (
-        Arc::clone(&job.driving.shared),
-        Arc::clone(&job.driving.live),
-    );
+    let Ok(found) = take(&mut job).await else {
+        return;
+    };
     let Job {
         inner,
         made,
         priority,
         driving,
-    } = job;
-    let Some((_driving, record)) = take(&made, &shared, &live, driving).await else {
+    } = *job;
+    let Some(driving) = driving else {
         return;
     };
-    let request = match record {
-        Some(record) => {
-            let request = record.request(made.headers, priority);
-            shared.book.opened(&live, record);
-            request
-        }
-        None => {
-            let request = made.record.request(made.headers, priority);
-            shared.book.opened(&live, made.record);
-            request
-        }
-    };
-    let result = send(inner, request, &shared, &live).await;
-    finish(result, &shared, &live).await;
+    let (shared, live) = (&*driving.shared, &driving.live);
+    let mut result = Some(open_and_send(inner, made, found, priority, shared, live).await);
+    finish(&mut result, shared, live).await;
 }
 
-/// Claims it. `None` where there is nothing to do here: its callers are told, or the worker has it. Else the record that
-/// goes on, where it is another than the one made.
-async fn take(
-    made: &Made,
-    shared: &Arc<Shared>,
-    live: &Arc<Live>,
-    driving: Driving,
-) -> Option<(Driving, Option<Record>)> {
+/// The record is the operation's from here on, and its request leaves.
+fn open_and_send<'a, S>(
+    inner: S,
+    made: Made,
+    found: Option<Box<Record>>,
+    priority: Priority,
+    shared: &'a Shared,
+    live: &'a Arc<Live>,
+) -> Sent<'a, S::Future>
+where
+    S: Service<Request<Payload>, Response = Response<Payload>> + Send + 'static,
+    S::Error: Into<BoxError> + Send,
+    S::Future: Send,
+{
+    let (record, request) = match found {
+        Some(record) => {
+            let request = made.headers.request_of(&record, priority);
+            (*record, request)
+        }
+        None => {
+            let request = made.headers.request_of_made(&made.record, priority);
+            (made.record, request)
+        }
+    };
+    shared.book.opened(live, record);
+    send(inner, request, shared, live)
+}
+
+/// There is nothing to do here: its callers are told, or the worker has it.
+struct Over;
+
+/// Claims it. Else the record that goes on, where it is another than the one made.
+async fn take<S>(job: &mut Job<S>) -> Result<Option<Box<Record>>, Over> {
+    let Some(Driving { shared, live }) = &job.driving else {
+        return Err(Over);
+    };
     let book = &shared.book;
-    let found = match book.claim(&made.record).await {
-        Ok(Claim::Claimed) => return Some((driving, None)),
+    let found = match book.claim(&job.made.record).await {
+        Ok(Claim::Claimed) => return Ok(None),
         Ok(Claim::Existing(found)) => found,
         Ok(Claim::Conflict(other)) => {
             live.end(Err(Error::in_flight(other.id(), Duration::from_secs(1))));
-            return None;
+            return Err(Over);
         }
         Ok(Claim::Expired) => {
             live.end(Err(Error::KeyExpired));
-            return None;
+            return Err(Over);
         }
         Err(error) => {
             live.end(Err(error));
-            return None;
+            return Err(Over);
         }
     };
-    let ours = &made.record.asked;
-    let same = is_same_as_made(&found.asked, &made.original, ours, &*shared.writes);
+    let ours = &job.made.record.asked;
+    let same = is_same_as_made(&found.asked, &job.made.original, ours, &*shared.writes);
     match existing(&found, same.unwrap_or(false), book.now().at) {
         Existing::Start => {
-            let record = start_again(shared, live, *found).await?;
-            return Some((driving, Some(record)));
+            let again = Box::pin(start_again(shared, live, *found)).await;
+            return again.map(Some).ok_or(Over);
         }
         // Not joined and not replayed: somebody may mean another.
         _ if ours.key.is_derived() => live.end(Err(Error::possible_duplicate(found.id()))),
@@ -110,17 +127,18 @@ async fn take(
         Existing::Reused | Existing::Answer(Told::Final(_)) => book.opened(live, *found),
         Existing::Hasten | Existing::Answer(_) => {
             book.opened(live, *found);
+            let (shared, live) = (Arc::clone(shared), Arc::clone(live));
             // From here on it is the worker's.
-            drop(driving);
-            Box::pin(book.hasten(live)).await;
+            job.driving = None;
+            Box::pin(shared.book.hasten(&live)).await;
         }
         Existing::Elsewhere(error) => live.end(Err(error)),
     }
-    None
+    Err(Over)
 }
 
 /// Takes an operation that provably did nothing, for a caller that asks for it again.
-async fn start_again(shared: &Shared, live: &Arc<Live>, found: Record) -> Option<Record> {
+async fn start_again(shared: &Shared, live: &Arc<Live>, found: Record) -> Option<Box<Record>> {
     let state = match found.asked.capability {
         Capability::Keyed { .. } => State::Sending,
         Capability::Lookup | Capability::None => State::Claimed,
@@ -128,7 +146,7 @@ async fn start_again(shared: &Shared, live: &Arc<Live>, found: Record) -> Option
     let id = found.id();
     shared.book.opened(live, found);
     match shared.book.own(live, Some(state)).await {
-        Ok(record) => Some(record),
+        Ok(record) => Some(Box::new(record)),
         Err(JournalError::Contended(other)) => {
             live.end(Err(Error::in_flight(other.id(), Duration::from_secs(1))));
             None
@@ -152,18 +170,26 @@ async fn start_again(shared: &Shared, live: &Arc<Live>, found: Record) -> Option
 }
 
 /// Leaves the record so that nobody who was told to wait waits in vain, and nobody is told what a crash could undo.
-async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live: &Live) {
+///
+/// The result is borrowed: what a future is given by value it holds twice.
+async fn finish(
+    result: &mut Option<Result<Response<Payload>, Error>>,
+    shared: &Shared,
+    live: &Live,
+) {
     let book = &shared.book;
+    let seen_here = result.as_ref().map_or(Outcome::Unknown, outcome_of);
     let seen = live.peek(|record| (record.id(), record.state(), record.outcome()));
     let Some((id, state, outcome)) = seen else {
         return;
     };
     let doubt = || Err(Error::outcome_unknown(id));
+    let mut told = || result.take().unwrap_or_else(doubt);
     match state {
         State::Completed => {
             // Told before it is recorded: should a crash forget it, settling finds the same proof again.
-            if outcome_of(&result) == Outcome::Applied {
-                live.end(with_operation(result, id));
+            if seen_here == Outcome::Applied {
+                live.end(with_operation(told(), id));
             } else {
                 // It knows better than whatever stands between.
                 live.leave_to_the_record();
@@ -174,8 +200,8 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
             // Recorded before it is told: after a crash it would be sent again, and could be accepted.
             if !book.flush(live).await {
                 live.end(doubt());
-            } else if stands_rejected(live) && outcome_of(&result) == Outcome::Rejected {
-                live.end(with_operation(result, id));
+            } else if stands_rejected(live) && seen_here == Outcome::Rejected {
+                live.end(with_operation(told(), id));
             }
             // Else the record is told once this task has ended, also where another process has taken it over.
         }
@@ -194,10 +220,10 @@ async fn finish(result: Result<Response<Payload>, Error>, shared: &Shared, live:
             if !book.release(live, due).await {
                 live.end(doubt());
             } else if state_of(live) == Some(State::Ready) && !shared.worker {
-                live.end(result);
+                live.end(told());
             } else if state_of(live) == Some(State::Ready)
                 && !promised
-                && !live.end_if_all_wait(result)
+                && !live.end_if_all_wait(told())
             {
                 // Somebody left while this was being recorded: the work must go on without it.
                 Box::pin(book.promise(live, later())).await;

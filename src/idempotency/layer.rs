@@ -64,6 +64,12 @@ impl IdempotencyConfig {
                 "is 0: use the time after which an attempt is given up, such as 130 s",
             ));
         }
+        if self.attempt_bound > Duration::from_secs(86_400) {
+            return Err(InvalidConfig::new(
+                "idempotency.attempt_bound",
+                "is over a day: use the time after which an attempt is given up, such as 130 s",
+            ));
+        }
         if self.answer_headers.contains(&header::SET_COOKIE) {
             return Err(InvalidConfig::new(
                 "idempotency.answer_headers",

@@ -3,6 +3,8 @@
 /// More names in one object than are compared one by one, and more levels than are followed: read in full.
 const NAMES_MAX: usize = 64;
 const DEPTH_MAX: usize = 127;
+/// Names open at once in most bodies: a bound on nothing.
+const NAMES_USUAL: usize = 16;
 
 /// `false` only where no object of the body has two members of one name, or the body is no JSON object or array. Whoever
 /// is told `true` reads the body in full.
@@ -13,9 +15,9 @@ pub(super) fn may_repeat(body: &[u8]) -> bool {
     if !matches!(body[start], b'{' | b'[') {
         return false;
     }
-    let mut names: Vec<&[u8]> = Vec::with_capacity(NAMES_MAX);
+    let mut names: Vec<&[u8]> = Vec::with_capacity(NAMES_USUAL);
     // Of each open object or array: where its names begin, and whether it has any.
-    let mut open = [(0_usize, false); DEPTH_MAX];
+    let mut open = [(0_u16, false); DEPTH_MAX];
     let mut depth = 0;
     let mut name_next = false;
     let mut at = start;
@@ -26,13 +28,16 @@ pub(super) fn may_repeat(body: &[u8]) -> bool {
                 let Some(level) = open.get_mut(depth) else {
                     return true;
                 };
-                *level = (names.len(), *byte == b'{');
+                let Ok(first) = u16::try_from(names.len()) else {
+                    return true;
+                };
+                *level = (first, *byte == b'{');
                 depth += 1;
                 name_next = *byte == b'{';
             }
             b'}' | b']' if depth > 0 => {
                 depth -= 1;
-                names.truncate(open[depth].0);
+                names.truncate(usize::from(open[depth].0));
                 name_next = false;
             }
             b',' if depth > 0 => name_next = open[depth - 1].1,
@@ -44,7 +49,7 @@ pub(super) fn may_repeat(body: &[u8]) -> bool {
                 if !std::mem::take(&mut name_next) {
                     continue;
                 }
-                let first = open[depth.saturating_sub(1)].0;
+                let first = usize::from(open[depth.saturating_sub(1)].0);
                 // Two spellings may be one name.
                 if escaped || names.len() - first >= NAMES_MAX || names[first..].contains(&text) {
                     return true;
@@ -62,15 +67,40 @@ fn string(rest: &[u8]) -> Option<(&[u8], bool)> {
     let mut escaped = false;
     let mut at = 0;
     loop {
-        at += rest
-            .get(at..)?
-            .iter()
-            .position(|byte| matches!(byte, b'"' | b'\\'))?;
-        if rest[at] == b'"' {
-            return Some((&rest[..at], escaped));
+        while let Some(eight) = rest[at..].first_chunk() {
+            match first_special(u64::from_le_bytes(*eight)) {
+                Some(special) => {
+                    at += special;
+                    break;
+                }
+                None => at += 8,
+            }
         }
-        escaped = true;
-        at += 2;
+        match rest.get(at)? {
+            b'"' => return Some((&rest[..at], escaped)),
+            b'\\' => {
+                escaped = true;
+                // Whatever is escaped, it does not end the text; nothing follows where the body ends here.
+                at = (at + 2).min(rest.len());
+            }
+            _ => at += 1,
+        }
+    }
+}
+
+/// Which of eight bytes, the first one lowest, is the first quote or backslash.
+const fn first_special(eight: u64) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    let quotes = eight ^ (ONES * b'"' as u64);
+    let slashes = eight ^ (ONES * b'\\' as u64);
+    // The high bit of each byte that is zero; above the lowest one there may be bits that say nothing.
+    let zero =
+        ((quotes.wrapping_sub(ONES) & !quotes) | (slashes.wrapping_sub(ONES) & !slashes)) & HIGH;
+    if zero == 0 {
+        None
+    } else {
+        Some((zero.trailing_zeros() / 8) as usize)
     }
 }
 

@@ -2,72 +2,173 @@
 
 use super::layer::Shared;
 use crate::classify::Route;
+use crate::context::OperationId;
 use crate::error::{BoxError, Error, TimedOut};
-use crate::journal::{Live, StoredAnswer};
+use crate::journal::{BoxFuture, Hold, Live, StoredAnswer};
 use crate::outcome::{Outcome, Verdict};
 use crate::payload::Payload;
 use http::{HeaderName, Request, Response};
+use pin_project::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tower_service::Service;
 
 /// Sends through the inner service, holding the lease while it takes.
-pub(super) async fn send<S>(
+pub(super) fn send<'a, S>(
     mut inner: S,
     request: Request<Payload>,
-    shared: &Shared,
-    live: &Live,
-) -> Result<Response<Payload>, Error>
+    shared: &'a Shared,
+    live: &'a Live,
+) -> Sent<'a, S::Future>
 where
-    S: Service<Request<Payload>, Response = Response<Payload>> + Clone + Send + 'static,
+    S: Service<Request<Payload>, Response = Response<Payload>> + Send + 'static,
     S::Error: Into<BoxError> + Send,
     S::Future: Send,
 {
-    let book = &shared.book;
-    let call = async {
-        let route = shared.classify.route(&request);
-        if shared.gated_below {
-            let before = sends(live);
-            let (result, verdict) = judge(shared, route, inner.call(request).await);
-            if sends(live) == before && verdict.outcome > Outcome::NoEffect {
-                // It may have been sent past a gate that is not there: better doubt than a second send.
-                let number = book.begin_attempt(live.operation(), Duration::ZERO).await?;
-                record(shared, live, number, &result, verdict).await;
-            }
-            return result;
+    let route = shared.classify.route(&request);
+    let call = if shared.gated_below {
+        Call::Gated {
+            sends: sends(live),
+            call: inner.call(request),
+            shared,
+            live,
+            route,
         }
+    } else {
         // Boxed, for a stack has a gate, and this would make every operation's task larger.
-        Box::pin(send_ungated(inner, request, route, shared, live)).await
+        Call::Boxed(send_ungated(inner, request, route, shared, live))
     };
-    match book.hold(live, call).await {
-        Some(result) => result,
-        // The lease ran out; what was sent stays open on record.
-        None => Err(Error::outcome_unknown(live.operation())),
+    Sent {
+        held: shared.book.hold(live, call),
+        operation: live.operation(),
     }
 }
 
+/// A call of the inner service under way, and the lease beside it.
+#[pin_project]
+pub(super) struct Sent<'a, F> {
+    #[pin]
+    held: Hold<'a, Call<'a, F>>,
+    operation: OperationId,
+}
+
+impl<F, E> Future for Sent<'_, F>
+where
+    F: Future<Output = Result<Response<Payload>, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response<Payload>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.held.poll(cx));
+        // The lease ran out; what was sent stays open on record.
+        Poll::Ready(result.unwrap_or_else(|| Err(Error::outcome_unknown(*this.operation))))
+    }
+}
+
+#[pin_project(project = CallProject)]
+enum Call<'a, F> {
+    /// A gate below puts the attempts on record.
+    Gated {
+        #[pin]
+        call: F,
+        /// How many attempts were on record before.
+        sends: usize,
+        route: Route,
+        shared: &'a Shared,
+        live: &'a Live,
+    },
+    Boxed(BoxFuture<'a, Result<Response<Payload>, Error>>),
+}
+
+impl<F, E> Future for Call<'_, F>
+where
+    F: Future<Output = Result<Response<Payload>, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response<Payload>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let past_the_gate = match self.as_mut().project() {
+            CallProject::Boxed(rest) => return rest.as_mut().poll(cx),
+            CallProject::Gated {
+                call,
+                sends: before,
+                route,
+                shared,
+                live,
+            } => {
+                let (result, verdict) = judge(shared, *route, ready!(call.poll(cx)));
+                if sends(live) != *before || verdict.outcome <= Outcome::NoEffect {
+                    return Poll::Ready(result);
+                }
+                Box::pin(sent_past_the_gate(shared, live, result, verdict))
+            }
+        };
+        self.set(Self::Boxed(past_the_gate));
+        match self.project() {
+            CallProject::Boxed(rest) => rest.as_mut().poll(cx),
+            CallProject::Gated { .. } => Poll::Pending,
+        }
+    }
+}
+
+/// It may have been sent past a gate that is not there: better doubt than a second send.
+async fn sent_past_the_gate(
+    shared: &Shared,
+    live: &Live,
+    result: Result<Response<Payload>, Error>,
+    verdict: Verdict,
+) -> Result<Response<Payload>, Error> {
+    let begun = shared.book.begin_attempt(live.operation(), Duration::ZERO);
+    record(shared, live, begun.await?, &result, verdict).await;
+    result
+}
+
 /// Sends where no gate stands below: this room puts the attempt on record, and bounds it.
-async fn send_ungated<S>(
+fn send_ungated<'a, S>(
     mut inner: S,
     request: Request<Payload>,
     route: Route,
-    shared: &Shared,
-    live: &Live,
-) -> Result<Response<Payload>, Error>
+    shared: &'a Shared,
+    live: &'a Live,
+) -> BoxFuture<'a, Result<Response<Payload>, Error>>
 where
-    S: Service<Request<Payload>, Response = Response<Payload>> + Send,
+    S: Service<Request<Payload>, Response = Response<Payload>> + Send + 'static,
     S::Error: Into<BoxError> + Send,
     S::Future: Send,
 {
-    let book = &shared.book;
-    let limit = shared.config.attempt_bound;
-    let number = book.begin_attempt(live.operation(), limit).await?;
-    let answered = book.clock().timeout(limit, inner.call(request)).await;
-    let (result, verdict) = match answered {
+    // A block and not a function: that would hold the request twice.
+    Box::pin(async move {
+        let book = &shared.book;
+        let limit = shared.config.attempt_bound;
+        let number = book.begin_attempt(live.operation(), limit).await?;
+        let (result, verdict) = judge_in_time(
+            shared,
+            route,
+            book.clock().timeout(limit, inner.call(request)).await,
+        );
+        record(shared, live, number, &result, verdict).await;
+        result
+    })
+}
+
+/// `None` where the attempt's time ran out.
+fn judge_in_time<E: Into<BoxError>>(
+    shared: &Shared,
+    route: Route,
+    answered: Option<Result<Response<Payload>, E>>,
+) -> (Result<Response<Payload>, Error>, Verdict) {
+    match answered {
         Some(result) => judge(shared, route, result),
-        None => judge::<BoxError>(shared, route, Err(Box::new(TimedOut { after: limit }))),
-    };
-    record(shared, live, number, &result, verdict).await;
-    result
+        None => {
+            let after = shared.config.attempt_bound;
+            judge::<BoxError>(shared, route, Err(Box::new(TimedOut { after })))
+        }
+    }
 }
 
 /// How many attempts are on record.

@@ -149,7 +149,7 @@ where
 
     fn join(&self, live: Arc<Live>, wish: Wish) -> Started {
         let shared = Arc::clone(&self.shared);
-        let until = shared.book.clock().now() + wish.patience;
+        let until = shared.book.clock().ahead(wish.patience);
         let waiting = Waiting {
             until: shared.joined_until(until),
             mine: if wish.key.is_derived() {
@@ -184,7 +184,7 @@ where
                 return Started::Told(Err(full));
             }
         };
-        let until = book.clock().now() + patience;
+        let until = book.clock().ahead(patience);
         let waiting = Waiting {
             until: if joined {
                 self.shared.joined_until(until)
@@ -212,10 +212,10 @@ where
                 inner: std::mem::replace(&mut self.inner, clone),
                 made,
                 priority,
-                driving: Driving {
+                driving: Some(Driving {
                     shared: Arc::clone(&self.shared),
                     live: Arc::clone(&live),
-                },
+                }),
             });
             if !book.spawn(drive(job)) {
                 live.end(Err(Error::journal_unavailable(

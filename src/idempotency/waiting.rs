@@ -49,7 +49,7 @@ impl Shared {
     /// When a caller that waits for what somebody else began is told to ask later.
     pub(super) fn joined_until(&self, until: Instant) -> Instant {
         match self.config.joined_patience {
-            Some(patience) => until.min(self.book.clock().now() + patience),
+            Some(patience) => until.min(self.book.clock().ahead(patience)),
             None => until,
         }
     }
@@ -72,7 +72,7 @@ impl Waiting {
         let live = Arc::clone(&self.live);
         if joined {
             self.tell(Decision::Joined);
-            let hastened = self.shared.book.hasten(&live);
+            let hastened = Box::pin(self.shared.book.hasten(&live));
             let _ = clock.timeout_at(self.until, hastened).await;
         }
         loop {
@@ -117,7 +117,11 @@ impl Waiting {
             Mine::Again => return Err(Error::possible_duplicate(recorded.id)),
         };
         if !same {
-            return Err(Error::key_reused(recorded.id));
+            // Of a tombstone only the same bytes can be told: it may well be the same, and no new key is called for.
+            return Err(match self.live.is_tombstone() {
+                true => Error::KeyExpired,
+                false => Error::key_reused(recorded.id),
+            });
         }
         self.mine = Mine::Same(recorded.id);
         Ok(())

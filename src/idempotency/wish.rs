@@ -9,7 +9,7 @@ use crate::context::{Context as Marker, OperationId, OperationKey, Priority, Ten
 use crate::error::Error;
 use crate::journal::{Asked, Capability, Durability, Record, StoredRequest};
 use crate::payload::Payload;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,14 +41,60 @@ pub(super) enum Asking {
 pub(super) struct Made {
     pub(super) record: Record,
     pub(super) original: Original,
-    /// Of the caller: also what is not recorded.
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Headers,
+}
+
+/// The headers of a write: also those that are not recorded.
+pub(super) struct Headers {
+    /// As the caller gave them.
+    asked: Vec<(HeaderName, HeaderValue)>,
+    /// With our key planted, where a record gives each that was changed again as it is here.
+    planted: Option<HeaderMap>,
+}
+
+impl Headers {
+    fn asked(request: &Request<Payload>) -> Self {
+        let pairs = request.headers().iter();
+        Self {
+            asked: pairs
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            planted: None,
+        }
+    }
+
+    fn is_asked(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        let mut asked = self.asked.iter();
+        asked.any(|(asked, given)| asked == name && given == value)
+    }
+
+    /// The request of the record that was made with them.
+    pub(super) fn request_of_made(self, record: &Record, priority: Priority) -> Request<Payload> {
+        match self.planted {
+            Some(planted) => record.request_with(planted, priority),
+            None => self.request_of(record, priority),
+        }
+    }
+
+    /// The request of another record, which was made with headers of its own.
+    pub(super) fn request_of(self, record: &Record, priority: Priority) -> Request<Payload> {
+        let mut headers = HeaderMap::with_capacity(self.asked.len() + 1);
+        for (name, value) in self.asked {
+            headers.append(name, value);
+        }
+        record.request(headers, priority)
+    }
 }
 
 impl Shared {
     /// Reads what a write says of itself.
     pub(super) fn wish(&self, mut request: Request<Payload>) -> Result<Asking, Error> {
-        let tenant = Tenant::new(self.tenant_of.tenant(&request)?)?;
+        let name = self.tenant_of.tenant(&request)?;
+        let marked = Marker::of(&request).tenant();
+        let tenant = match marked.filter(|marked| marked.as_str() == name) {
+            Some(marked) => marked.clone(),
+            None => Tenant::new(name)?,
+        };
         let found = key::of(&request, &*self.writes);
         request.headers_mut().remove(&key::HEADER);
         // What is planted may change the body: the transport counts its bytes again.
@@ -95,7 +141,7 @@ impl Shared {
             said.or_else(|| key.issued())
                 .filter(|issued| *issued <= at.plus(AHEAD_MAX))
         };
-        let headers = request.headers().clone();
+        let mut headers = Headers::asked(&request);
         let upstream_key = key::upstream_key(&self.namespace, &tenant, &key);
         self.writes.plant(&mut request, &upstream_key)?;
         let asked = Asked {
@@ -107,7 +153,7 @@ impl Shared {
             fingerprint,
             capability,
             upstream_key,
-            request: self.stored(request, &headers),
+            request: self.stored(request, &mut headers),
             at,
             issued,
         };
@@ -119,18 +165,28 @@ impl Shared {
     }
 
     /// What is kept of a planted request: the allowed headers, and those that planting has changed.
-    fn stored(&self, request: Request<Payload>, before: &HeaderMap) -> StoredRequest {
+    fn stored(&self, request: Request<Payload>, asked: &mut Headers) -> StoredRequest {
         let (head, body) = request.into_parts();
-        let recorded = head
-            .headers
-            .iter()
-            .filter(|(name, value)| {
-                self.config.recorded_headers.contains(name) || before.get(*name) != Some(value)
-            })
-            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
-        let mut headers: Vec<_> = recorded.collect();
-        // A journal in memory keeps it for long.
-        headers.shrink_to_fit();
+        let kept = |name: &HeaderName, value: &HeaderValue| {
+            self.config.recorded_headers.contains(name) || !asked.is_asked(name, value)
+        };
+        let kept = || {
+            head.headers
+                .iter()
+                .filter(|(name, value)| kept(name, value))
+        };
+        let count = kept().count();
+        // A journal in memory keeps it for long: no more room than it takes.
+        let mut headers = Vec::with_capacity(count);
+        headers.extend(
+            kept().filter_map(|(name, value)| {
+                Some((name.to_string(), value.to_str().ok()?.to_owned()))
+            }),
+        );
+        // What is recorded is sent again as text, and in place of what the caller gave under its name: so is it sent the
+        // first time.
+        let alike = headers.len() == count && head.headers.keys_len() == head.headers.len();
+        asked.planted = alike.then_some(head.headers);
         StoredRequest {
             method: head.method,
             headers,
@@ -163,5 +219,25 @@ impl Shared {
             return Err(Error::Deadline);
         }
         Ok(patience.min(left))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_that_the_caller_gave_counts_as_planted() {
+        let request = Request::post("http://u/")
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .body(Payload::empty())
+            .unwrap();
+        let asked = Headers::asked(&request);
+        for (name, value) in request.headers() {
+            assert!(asked.is_asked(name, value), "{value:?}");
+        }
+        let planted = HeaderValue::from_static("c=3");
+        assert!(!asked.is_asked(&http::header::COOKIE, &planted));
     }
 }

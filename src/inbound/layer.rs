@@ -124,7 +124,7 @@ impl InboundLayer {
                 format!("`{safe}` changes nothing, so it needs no key: leave it out"),
             ));
         }
-        let patience = config.handler_limit + RECORDING;
+        let patience = config.handler_limit.saturating_add(RECORDING);
         let idempotency = IdempotencyConfig {
             namespace: config.namespace.clone(),
             patience,
@@ -181,7 +181,7 @@ impl InboundLayer {
     }
 
     /// A worker for what a crash or a broken handler left in doubt: `hooks` look for the effect. Nothing runs again
-    /// without its caller; what no hook can tell is parked for a person. Start it with [`Reconciler::start`].
+    /// without its caller: what provably never ran waits for that, and what no hook can tell is parked for a person. Start it with [`Reconciler::start`].
     ///
     /// # Errors
     /// When a setting cannot work.
@@ -190,7 +190,9 @@ impl InboundLayer {
         config: ReconcileConfig,
         hooks: Arc<dyn Hooks>,
     ) -> Result<Reconciler, InvalidConfig> {
-        self.recover(config, hooks, Upstream::new(NotRun))
+        let (shared, upstream) = (&self.shared, Upstream::new(NotRun));
+        let namespace = Some(Arc::clone(&shared.namespace));
+        Reconciler::that_only_looks(namespace, config, shared.book.clone(), upstream, hooks)
     }
 
     /// The same where handlers are `Keyed`: what is in doubt runs again on `service`, which must be the router beneath
@@ -226,16 +228,6 @@ impl InboundLayer {
             .with_clock(shared.book.clock());
         let handler = Handler::new(service, None, shared.whole);
         let upstream = Upstream::new(gate.layer(Adapted::<S, B>::new(handler)));
-        self.recover(config, hooks, upstream)
-    }
-
-    fn recover(
-        &self,
-        config: ReconcileConfig,
-        hooks: Arc<dyn Hooks>,
-        upstream: Upstream,
-    ) -> Result<Reconciler, InvalidConfig> {
-        let shared = &self.shared;
         let namespace = Some(Arc::clone(&shared.namespace));
         Reconciler::within(namespace, config, shared.book.clone(), upstream, hooks)
     }

@@ -19,7 +19,8 @@
 //! hook ([`InboundLayer::recovery`]) or a person settles it. A client that goes away does not stop its handler.
 //!
 //! It holds whole bodies in memory, up to a limit, and knows requests by method, path and query, content type and body.
-//! So put it on the outermost router, where the path is whole; streams belong on a route without it.
+//! So put it on the outermost router, where the path is whole; streams belong on a route without it. The host does not
+//! count: where one router serves several, name them apart in the principal.
 //!
 //! **Cancel safety.** Dropping the future before the body is read does nothing; after that the handler runs to its end.
 //!

@@ -9,7 +9,7 @@ use crate::journal::BoxFuture;
 use crate::payload::Payload;
 use crate::problem;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Uri};
 use http_body::Body;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -73,14 +73,24 @@ where
                 })
             });
         }
-        // A fresh clone, readied once its request is whole: no place below is held for a body that is still coming.
+        // A fresh clone, readied once its request is whole: no place below is held for a body that is still coming. The
+        // readied one is dropped, or its place could be the one that the clone waits for.
         let inner = self.inner.clone();
+        self.inner = inner.clone();
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             Ok(guarded(inner, request, &shared)
                 .await
                 .map(AnswerBody::whole))
         })
+    }
+}
+
+/// What is asked for, whichever version of HTTP carries it: HTTP/2 names scheme and host in the target, HTTP/1.1 does not.
+fn path_of(uri: &Uri) -> Uri {
+    match uri.path_and_query() {
+        Some(path) => Uri::from(path.clone()),
+        None => uri.clone(),
     }
 }
 
@@ -102,7 +112,7 @@ where
     // What the handler sees is what came in; what is recorded and compared is this.
     let mut asked = Request::new(body);
     asked.method_mut().clone_from(&head.method);
-    asked.uri_mut().clone_from(&head.uri);
+    *asked.uri_mut() = path_of(&head.uri);
     asked.headers_mut().clone_from(&head.headers);
     let marker = Marker::new()
         .with_tenant(principal)

@@ -64,6 +64,8 @@ impl Forgotten {
     /// Whether a key that is not on record can be taken as new.
     pub(super) fn takes(&self, asked: &Asked) -> bool {
         match asked.made() {
+            // It is made now, of a number that may have been used unseen.
+            Some(_) if asked.key.is_derived() => self.undated.is_none_or(|until| asked.at >= until),
             Some(made) => {
                 self.deleted.is_none_or(|until| made > until)
                     && self.missed.is_none_or(|until| made > until)
@@ -196,6 +198,21 @@ mod tests {
         for keep in [Keep::Tombstones, Keep::Nothing] {
             assert!(matches!(fate(&record, at(21), keep), Fate::Tombstone(_)));
         }
+    }
+
+    #[test]
+    fn a_numbered_key_that_may_have_been_used_unseen_is_not_taken_as_new() {
+        let mut forgotten = Forgotten::default();
+        forgotten.delete(&over(10, Some(10), 20));
+        let derived = |now| Asked {
+            key: crate::context::OperationKey::derived(&[7; 32], 2),
+            ..ask(now, Some(now))
+        };
+        // Deleted ones are no reason: a number is never deleted.
+        assert!(forgotten.takes(&derived(15)));
+        forgotten.miss(at(100), Duration::from_secs(3_600));
+        assert!(!forgotten.takes(&derived(110)));
+        assert!(forgotten.takes(&derived(3_700)));
     }
 
     #[test]

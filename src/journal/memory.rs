@@ -82,12 +82,10 @@ fn replace(current: &mut Record, next: &Record) {
     std::mem::swap(&mut progress.attempts, &mut current.progress.attempts);
     std::mem::swap(&mut progress.history, &mut current.progress.history);
     if progress.attempts != next.progress.attempts {
-        progress.attempts.clone_from(&next.progress.attempts);
-        progress.attempts.shrink_to_fit();
+        progress.attempts = next.progress.attempts.clone();
     }
     if progress.history != next.progress.history {
-        progress.history.clone_from(&next.progress.history);
-        progress.history.shrink_to_fit();
+        progress.history = next.progress.history.clone();
     }
     current.progress = progress;
     if current.answer != next.answer {

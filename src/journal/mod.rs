@@ -23,7 +23,7 @@ pub mod shelf;
 pub mod sqlite;
 
 pub use book::{Book, BookConfig, Live, Status, Told, told_of};
-pub(crate) use book::{Entered, Joined, KeyOf, NotMade};
+pub(crate) use book::{Entered, Hold, Joined, KeyOf, NotMade};
 pub use faulty::FaultyJournal;
 pub use forget::{Keep, Purge, Purged};
 pub use may_send::{Withheld, may_send, still_may_leave};
@@ -35,7 +35,8 @@ pub use record::{
 };
 pub use sealed::{Seal, SealedJournal};
 pub use settle::{
-    After, AfterTelling, Next, Observation, Proof, SettleConfig, after_look, after_telling, next,
+    After, AfterTelling, Next, Observation, Proof, SettleConfig, after_look, after_telling,
+    again_at, next,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteJournal;

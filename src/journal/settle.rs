@@ -237,6 +237,42 @@ pub fn after_look(
     }
 }
 
+/// The share of its age that an operation waits before it is sent again: an outage of a day then leaves some tens of
+/// sends in its record instead of hundreds, and is noticed to be over a sixteenth later.
+const AGE_SHARE: u32 = 16;
+
+/// When to go on with an operation whose send did not settle it. The upstream may have asked for a wait (`asked`). Never
+/// later than people must see it: a wait beyond reason would hide it from them.
+#[must_use]
+pub fn again_at(
+    record: &Record,
+    asked: Duration,
+    moment: Moment,
+    config: &SettleConfig,
+) -> Timestamp {
+    let now = moment.at;
+    let progress = &record.progress;
+    // What never got as far as an attempt leaves steps; an attempt leaves three at most.
+    let tries = progress.attempts.len().max(progress.history.len() / 3);
+    let tries = u32::try_from(tries).unwrap_or(u32::MAX);
+    let backoff = config
+        .look_backoff
+        .saturating_mul(2_u32.saturating_pow(tries.min(16)))
+        .min(config.look_backoff_max);
+    let age = now.since(record.asked_for()) / AGE_SHARE;
+    let last = match record.asked.capability {
+        _ if record.state() != State::Unknown && record.outcome() < Outcome::Unknown => {
+            record.asked_for().plus(config.resume_for)
+        }
+        Capability::Keyed { horizon, .. } => record
+            .resend_until(horizon, moment)
+            .unwrap_or_else(|| now.plus(config.parked_interval)),
+        Capability::Lookup | Capability::None => now.plus(config.parked_interval),
+    };
+    let soonest = now.plus(backoff);
+    soonest.max(now.plus(age.max(asked)).min(last))
+}
+
 /// What follows from telling the local record of a settled operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterTelling {

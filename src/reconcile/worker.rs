@@ -9,7 +9,7 @@ use crate::error::{Error, InvalidConfig};
 use crate::event::Decision;
 use crate::journal::{
     After, Book, Capability, Filter, JournalError, Live, Liveness, Next, Observation, OwnerId,
-    Record, State, after_look, next,
+    Record, State, after_look, again_at, next,
 };
 use crate::outcome::Outcome;
 use http::HeaderMap;
@@ -53,6 +53,12 @@ impl ReconcileConfig {
                 "is 0, so that nothing would ever be settled: use 32",
             ));
         }
+        if self.concurrency > Semaphore::MAX_PERMITS {
+            return Err(InvalidConfig::new(
+                "reconcile.concurrency",
+                "is more than can be counted: use 32",
+            ));
+        }
         for (field, value) in [
             ("reconcile.hook_timeout", self.hook_timeout),
             ("reconcile.poll", self.poll),
@@ -81,6 +87,8 @@ pub(super) struct Shared {
     places: Arc<Semaphore>,
     /// Whose operations it works on; `None` for all in the journal.
     namespace: Option<Arc<str>>,
+    /// Whether it sends what nothing happened to, or leaves that to the caller.
+    resumes: bool,
     /// The work of owners that died before this start was looked for.
     inherited: AtomicBool,
 }
@@ -128,6 +136,31 @@ impl Reconciler {
         upstream: Upstream,
         hooks: Arc<dyn Hooks>,
     ) -> Result<Self, InvalidConfig> {
+        Self::make(namespace, config, book, upstream, hooks, true)
+    }
+
+    /// A worker that sends nothing: what provably did nothing is left to its caller, who may start it again under its key.
+    ///
+    /// # Errors
+    /// When a setting cannot work.
+    pub(crate) fn that_only_looks(
+        namespace: Option<Arc<str>>,
+        config: ReconcileConfig,
+        book: Book,
+        upstream: Upstream,
+        hooks: Arc<dyn Hooks>,
+    ) -> Result<Self, InvalidConfig> {
+        Self::make(namespace, config, book, upstream, hooks, false)
+    }
+
+    fn make(
+        namespace: Option<Arc<str>>,
+        config: ReconcileConfig,
+        book: Book,
+        upstream: Upstream,
+        hooks: Arc<dyn Hooks>,
+        resumes: bool,
+    ) -> Result<Self, InvalidConfig> {
         config.check()?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -138,6 +171,7 @@ impl Reconciler {
                 hooks,
                 figures: Figures::default(),
                 namespace,
+                resumes,
                 inherited: AtomicBool::new(false),
             }),
         })
@@ -341,7 +375,11 @@ impl Reconciler {
                 .map(|_| Figures::count(&self.shared.figures.taken_over))
             }
             Next::Look => self.look(live).await,
-            Next::Resume => self.resume(live, &record).await,
+            Next::Resume if self.shared.resumes => self.resume(live, &record).await,
+            Next::Resume => book
+                .step(live, |record| record.progress.due = None)
+                .await
+                .map(|_| ()),
             Next::Park(why) => self.park(live, why).await,
             Next::Acknowledge => self.acknowledge(live).await,
         };
@@ -398,6 +436,9 @@ impl Reconciler {
                 Figures::count(&self.shared.figures.found);
             }
             After::Weigh(proof) => self.weigh(live, proof).await?,
+            After::Resend if !self.shared.resumes && record.outcome() < Outcome::Rejected => {
+                self.leave_to_its_caller(live).await?;
+            }
             After::Resend => {
                 Figures::count(&self.shared.figures.resent);
                 self.send(live, &record).await;
@@ -424,6 +465,20 @@ impl Reconciler {
         Ok(())
     }
 
+    /// It is in doubt no more: all that was sent provably did nothing.
+    async fn leave_to_its_caller(&self, live: &Live) -> Result<(), JournalError> {
+        let book = &self.shared.book;
+        let now = book.now().at;
+        let step = book.step(live, |record| {
+            let why = "all that was sent did nothing";
+            // Both steps exist; from doubt there is none that is shorter.
+            if record.step(State::Sending, now, why, "worker").is_ok() {
+                record.release(now, None);
+            }
+        });
+        step.await.map(|_| ())
+    }
+
     /// Sends the recorded request through the gate, and leaves the record due for whatever follows.
     async fn send(&self, live: &Live, record: &Record) {
         let book = &self.shared.book;
@@ -439,13 +494,7 @@ impl Reconciler {
         };
         let Some(record) = live.record() else { return };
         let settle = &book.config().settle;
-        let tries = u32::try_from(record.progress.attempts.len()).unwrap_or(u32::MAX);
-        let backoff = settle
-            .look_backoff
-            .saturating_mul(2_u32.saturating_pow(tries.min(16)))
-            .min(settle.look_backoff_max)
-            .max(retry_after.unwrap_or_default());
-        let again = book.now().at.plus(backoff);
+        let again = again_at(&record, retry_after.unwrap_or_default(), book.now(), settle);
         match record.state() {
             State::Claimed | State::Sending => {
                 // Doubt over an attempt that may be open is looked at now: proof may be there already. What was

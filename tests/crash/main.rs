@@ -1,8 +1,9 @@
 //! What was acknowledged survives, and nothing happens twice: whole stacks that die at seeded points, real processes that
-//! are killed and that race each other, power loss on a recorded disk, and what is synced at the first byte.
+//! are killed, that race each other and that open one new file at once, power loss on a recorded disk, and what is synced
+//! at the first byte.
 //!
-//! `STURDY_CRASHES`, `STURDY_KILLS`, `STURDY_REPLAYS` and `STURDY_SEEDS` ask for more of each; `STURDY_SEED=n` draws another
-//! load and other moments.
+//! `STURDY_CRASHES`, `STURDY_KILLS`, `STURDY_OPENINGS`, `STURDY_REPLAYS` and `STURDY_SEEDS` ask for more of each;
+//! `STURDY_SEED=n` draws another load and other moments.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -11,10 +12,13 @@
     reason = "tests"
 )]
 
+mod claims;
+mod full;
 mod hits;
 mod judge;
 mod kill;
 mod load;
+mod opening;
 mod power;
 mod process;
 mod race;
@@ -23,6 +27,7 @@ mod sample;
 mod simulation;
 mod strace;
 mod trace;
+mod turns;
 
 /// A number that the environment gives.
 fn number(name: &str) -> Option<u64> {

@@ -4,6 +4,7 @@ use crate::rig::{Account, Does, Rig, config, paying, soon};
 use axum::body::Body;
 use http::Request;
 use std::sync::Arc;
+use tower::{Service, ServiceExt};
 use tower_sturdy::inbound::{HashedHeader, InboundConfig, InboundLayer};
 use tower_sturdy::journal::{Book, MemoryJournal};
 
@@ -312,6 +313,13 @@ fn settings_that_cannot_work_are_refused_with_their_reason() {
         ),
         (
             InboundConfig {
+                handler_limit: std::time::Duration::MAX,
+                ..accepted.clone()
+            },
+            "attempt_bound",
+        ),
+        (
+            InboundConfig {
                 answer_headers: vec![http::header::SET_COOKIE],
                 ..accepted
             },
@@ -321,4 +329,38 @@ fn settings_that_cannot_work_are_refused_with_their_reason() {
         let refused = InboundLayer::new(wrong, book.clone(), principal()).unwrap_err();
         assert!(refused.to_string().contains(says), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn the_same_request_is_the_same_over_any_version_of_http() {
+    let (_folder, rig) = rig();
+    let first = rig.pay("a").await;
+    // HTTP/2 names the host in the request's target, HTTP/1.1 in a header.
+    let mut again = paying("a", "a", "{\"amount\":1}");
+    *again.uri_mut() = "http://bank.example/bills/1/pay".parse().unwrap();
+    let again = rig.ask(again).await;
+    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(rig.till.runs(), 1);
+}
+
+#[tokio::test]
+async fn a_place_below_is_not_held_while_another_one_is_waited_for() {
+    let (_folder, rig) = rig();
+    let till = Arc::clone(&rig.till);
+    let handler = tower::service_fn(move |_: Request<Body>| {
+        till.paid.lock().unwrap().push(String::new());
+        std::future::ready(Ok::<_, std::io::Error>(http::Response::new(Body::empty())))
+    });
+    let mut service = tower::ServiceBuilder::new()
+        .layer(rig.guard.clone())
+        .concurrency_limit(1)
+        .service(handler);
+    // The service is kept, as by whoever makes it ready again for the next request.
+    for key in ["a", "b"] {
+        let ready = soon(service.ready()).await.unwrap();
+        let answer = soon(ready.call(paying(key, "a", "{}"))).await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    assert_eq!(rig.till.runs(), 2);
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
 use tower_sturdy::inbound::InboundConfig;
+use tower_sturdy::journal::faulty::{Call, Fault};
 use tower_sturdy::journal::{
-    BoxFuture, Capability, Concurrent, Observation, Proof, Record, SqliteJournal, StoredAnswer,
+    BoxFuture, Capability, Concurrent, Durability, FaultyJournal, Observation, Proof, Record,
+    SqliteJournal, State, StoredAnswer,
 };
-use tower_sturdy::reconcile::{Hooks, NoHooks, ReconcileConfig, Upstream};
+use tower_sturdy::reconcile::{Hooks, NoHooks, Query, ReconcileConfig, Upstream};
 
 #[tokio::test]
 async fn a_handler_that_breaks_down_leaves_doubt_and_never_runs_twice() {
@@ -253,4 +255,45 @@ impl Hooks for Absent {
         let scope = "everything".to_owned();
         Box::pin(std::future::ready(Observation::Absent { scope }))
     }
+}
+
+#[tokio::test]
+async fn what_a_dead_process_never_ran_is_left_to_its_caller() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("inbound.db");
+    let before = Rig::sqlite(&file);
+    // As if the process had died between the claim and the handler.
+    let journal = SqliteJournal::open(&file).unwrap();
+    let faulty = FaultyJournal::new(Arc::new(journal)).with_durability(Durability::CrashDurable);
+    faulty.next(Call::Step, [Fault::Hangs]);
+    let dies = Rig::over(Arc::new(faulty.clone()), &Arc::default(), config());
+    let lost = tokio::spawn(
+        dies.router
+            .clone()
+            .oneshot(paying("a", "a", "{\"amount\":1}")),
+    );
+    soon(async {
+        while faulty.calls(Call::Step) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    dies.book.kill();
+    lost.abort();
+    drop((dies, faulty));
+
+    let worker = before
+        .guard
+        .recovery(ReconcileConfig::default(), Arc::new(NoHooks))
+        .unwrap();
+    let people = worker.operations();
+    for _ in 0..10 {
+        worker.work_off().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    let record = people.list(&Query::default()).await.unwrap().remove(0);
+    // Nothing happened, nothing will, and nothing is written about it again and again.
+    assert_eq!((record.state(), record.progress.due), (State::Ready, None));
+    assert!(record.progress.history.len() <= 2, "{record:?}");
+    assert_eq!(soon(before.pay("a")).await.status, 201);
 }

@@ -1,4 +1,5 @@
-//! Files that a disk or a person has damaged: told, or read as they were; never believed to be whole with less in them.
+//! Files that a disk or a person has damaged: told, or read as they were; never believed to be whole with less in them,
+//! but for single rows that are no records, which are told by name.
 
 use crate::place::{claim, place};
 use crate::sample::{record, unwrap};
@@ -174,4 +175,112 @@ async fn a_file_whose_log_is_gone_waits_for_a_person() {
         matches!(refused, Err(JournalError::Quarantined(_))),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn a_log_whose_file_was_moved_away_is_left_for_it() {
+    let (directory, path) = place();
+    filled(&path).await;
+    let journal = unwrap(SqliteJournal::open(&path));
+    let late = record(1_000, "in-the-log", 100);
+    claim(&journal, &late).await;
+    // As a crash would leave them.
+    let crashed = directory.path().join("crashed");
+    std::fs::create_dir(&crashed).unwrap();
+    let crashed = crashed.join("payments.journal");
+    for ending in ["", "-wal", "-incarnation"] {
+        std::fs::copy(beside(&path, ending), beside(&crashed, ending)).unwrap();
+    }
+    drop(journal);
+    let (aside, log) = (beside(&crashed, "-aside"), beside(&crashed, "-wal"));
+    std::fs::rename(&crashed, &aside).unwrap();
+    let before = std::fs::read(&log).unwrap();
+    for left in ["no file", "an empty file"] {
+        let error = SqliteJournal::open(&crashed).expect_err(left);
+        assert!(matches!(error.why(), WhyNot::LogAlone(_)), "{error}");
+        assert!(error.to_string().contains("put the file back"), "{error}");
+        assert_eq!(std::fs::read(&log).unwrap(), before, "{left}");
+        std::fs::write(&crashed, "").unwrap();
+    }
+    std::fs::rename(&aside, &crashed).unwrap();
+    let journal = unwrap(SqliteJournal::open(&crashed));
+    assert_eq!(unwrap(journal.get(Lookup::Id(late.id())).await), Some(late));
+}
+
+/// Changes a column of one row behind the journal's back.
+fn spoil(path: &Path, key: &str, change: &str) {
+    let db = Connection::open(path).unwrap();
+    let sql = format!("UPDATE operation SET {change} WHERE key = ?1");
+    assert_eq!(db.execute(&sql, [key]).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_row_that_is_no_record_keeps_no_other_from_being_found() {
+    let (_directory, path) = place();
+    let journal = unwrap(SqliteJournal::open(&path));
+    let mut due = Vec::new();
+    for id in 0..7 {
+        let mut record = record(id, &format!("key-{id}"), 10);
+        if id > 3 {
+            // Not due: found by the other walk.
+            record.progress.due = None;
+        }
+        claim(&journal, &record).await;
+        due.push(record);
+    }
+    for change in [
+        "state = 'parked'",
+        "progress = '{'",
+        "uri = CAST(x'ff' AS TEXT)",
+        "fp_version = 99999999999",
+        "fp_digest = x'00'",
+        "answer_status = -1",
+    ] {
+        let bad = [due[1].clone(), due[5].clone()];
+        let saved = |sql: &str| {
+            Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        };
+        saved("CREATE TABLE saved AS SELECT * FROM operation");
+        for record in &bad {
+            spoil(&path, record.asked.key.as_str(), change);
+        }
+        let good: Vec<Record> = due.iter().filter(|it| !bad.contains(it)).cloned().collect();
+        // Pages join, whatever their size.
+        for limit in 1..=7 {
+            let mut listed = Vec::new();
+            loop {
+                let filter = Filter {
+                    limit,
+                    skip: listed.len(),
+                    ..Filter::default()
+                };
+                let page = unwrap(journal.list(&filter).await);
+                let full = page.len() == limit;
+                listed.extend(page);
+                if !full {
+                    break;
+                }
+            }
+            assert_eq!(listed, good, "{change}, {limit} a page");
+        }
+        let ids: Vec<_> = bad.iter().map(Record::id).collect();
+        assert_eq!(journal.unreadable(), ids, "{change}");
+        for record in &bad {
+            // It is told where it is named, and its key is never taken as new.
+            for failed in [
+                journal.get(Lookup::Id(record.id())).await.map(drop),
+                journal.claim(record).await.map(drop),
+            ] {
+                let Err(JournalError::Unavailable(why)) = failed else {
+                    panic!("{change}: {failed:?}");
+                };
+                assert!(why.to_string().contains(&record.id().to_string()), "{why}");
+            }
+        }
+        saved("DELETE FROM operation; INSERT INTO operation SELECT * FROM saved; DROP TABLE saved");
+        unwrap(journal.get(Lookup::Id(ids[0])).await);
+        assert_eq!(journal.unreadable(), ids[1..]);
+        assert_eq!(unwrap(journal.list(&Filter::default()).await), due);
+        assert!(journal.unreadable().is_empty());
+    }
 }

@@ -33,6 +33,44 @@ async fn only_its_owner_can_read_the_file_and_what_lies_beside_it() {
     );
 }
 
+/// Only root can give files away, and only root has to.
+#[cfg(unix)]
+#[test]
+fn what_root_makes_beside_the_file_belongs_to_whom_the_file_belongs() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let (directory, path) = place();
+    drop(unwrap(SqliteJournal::open(&path)));
+    let mine = path.metadata().unwrap().uid();
+    let owner = if mine == 0 { 65_534 } else { mine };
+    chown(&path, Some(owner), None).unwrap();
+    for ending in ["-lock", "-incarnation"] {
+        let mut name = path.clone().into_os_string();
+        name.push(ending);
+        chown(&name, Some(owner), None).unwrap();
+    }
+    for _ in 0..2 {
+        drop(unwrap(SqliteJournal::open(&path)));
+        for entry in std::fs::read_dir(directory.path()).unwrap() {
+            let entry = entry.unwrap();
+            assert_eq!(entry.metadata().unwrap().uid(), owner, "{entry:?}");
+        }
+        std::fs::remove_file(directory.path().join("payments.journal-lock")).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_through_a_link_that_was_laid_beside_the_file() {
+    let (directory, path) = place();
+    let victim = directory.path().join("victim");
+    std::fs::write(&victim, "as it was").unwrap();
+    let link = directory.path().join("payments.journal-incarnation.making");
+    std::os::unix::fs::symlink(&victim, &link).unwrap();
+    drop(unwrap(SqliteJournal::open(&path)));
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "as it was");
+    drop(unwrap(SqliteJournal::open(&path)));
+}
+
 #[test]
 fn the_file_says_whose_it_is_and_stays_in_wal_mode() {
     let (_directory, path) = place();

@@ -103,6 +103,21 @@ async fn a_crash_before_the_first_mirror_is_no_reason() {
     use_it(&path, 2).await;
 }
 
+/// What a crash between the file and its mirror is, or a full disk: the mirror is not written.
+#[tokio::test]
+async fn openings_that_do_not_reach_the_mirror_are_no_reason_however_many() {
+    let (_directory, path) = place();
+    let blocker = beside(&path, "-incarnation.making");
+    for id in 0..3 {
+        std::fs::create_dir(&blocker).unwrap();
+        for _ in 0..3 {
+            SqliteJournal::open(&path).expect_err("the mirror was not written");
+        }
+        std::fs::remove_dir(&blocker).unwrap();
+        use_it(&path, id).await;
+    }
+}
+
 #[tokio::test]
 async fn a_restored_older_copy_takes_nothing_until_it_is_adopted() {
     for in_place in [true, false] {
@@ -340,7 +355,7 @@ async fn a_file_that_is_replaced_while_it_is_open_takes_nothing_more() {
     let first = record(0, "key-0", 10);
     claim(&journal, &first).await;
     std::fs::rename(&path, beside(&path, "-moved")).unwrap();
-    tokio::time::advance(Duration::from_secs(61)).await;
+    // From the next change on: what it took, nobody would find.
     takes_nothing(&journal, &first).await;
     assert_eq!(doubt(&journal), Some(Doubt::Copied));
     // Put back, it goes on.
@@ -350,6 +365,25 @@ async fn a_file_that_is_replaced_while_it_is_open_takes_nothing_more() {
         claim(&journal, &record(1, "key-1", 10)).await,
         Claim::Claimed
     );
+}
+
+#[tokio::test]
+async fn a_file_that_is_deleted_or_made_anew_while_it_is_open_takes_nothing_more() {
+    for with_its_folder in [false, true] {
+        let (directory, path) = place();
+        let journal = unwrap(SqliteJournal::open(&path));
+        let first = record(0, "key-0", 10);
+        claim(&journal, &first).await;
+        if with_its_folder {
+            std::fs::remove_dir_all(directory.path()).unwrap();
+        } else {
+            for ending in ["", "-wal", "-shm"] {
+                std::fs::remove_file(beside(&path, ending)).unwrap();
+            }
+            drop(unwrap(SqliteJournal::open(&path)));
+        }
+        takes_nothing(&journal, &first).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,12 +5,12 @@ use super::house::{
 };
 use super::probe::Probe;
 use http::{Request, Response};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tower::{Layer, Service, ServiceExt};
 use tower_sturdy::BoxError;
 use tower_sturdy::clock::{Clock, Timestamp};
-use tower_sturdy::context::Context;
+use tower_sturdy::context::{Context, Priority, Tenant};
 use tower_sturdy::error::{Error, Kind};
 use tower_sturdy::event::Tracing;
 use tower_sturdy::idempotency::{IdempotencyConfig, IdempotencyLayer, KeyHeader, Writes};
@@ -488,4 +488,91 @@ async fn what_the_record_proves_is_told_whatever_a_room_between_makes_of_it() {
     let answer = service.oneshot(pay("a", "{}")).await.unwrap();
     assert_eq!(answer.body().bytes(), "paid");
     assert_eq!(counts.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_value_of_a_header_that_is_not_recorded_reaches_the_record_and_each_reaches_the_upstream()
+ {
+    let journal = faulty();
+    let seen: Arc<Mutex<Vec<http::HeaderMap>>> = Arc::default();
+    let saw = Arc::clone(&seen);
+    let (probe, _) = Probe::new(move |request: Request<Payload>| {
+        saw.lock().unwrap().push(request.headers().clone());
+        std::future::ready(Ok(Response::new(Payload::empty())))
+    });
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let mut request = pay("a", "{}");
+    // HTTP/2 sends a cookie in several fields.
+    for (name, value) in [
+        ("cookie", "a=1"),
+        ("cookie", "session=secret"),
+        ("accept", "text/plain"),
+        ("accept", "application/json"),
+    ] {
+        let name = http::HeaderName::from_static(name);
+        let value = http::HeaderValue::from_static(value);
+        request.headers_mut().append(name, value);
+    }
+    house.service.clone().oneshot(request).await.unwrap();
+    let record = on_record(journal.inner(), "a").await.unwrap();
+    let recorded = format!("{:?}", record.asked.request.headers);
+    assert!(!recorded.contains("cookie"), "{recorded}");
+    let sent = seen.lock().unwrap().remove(0);
+    for (name, count) in [("cookie", 2), ("accept", 2), ("idempotency-key", 1)] {
+        assert_eq!(sent.get_all(name).iter().count(), count, "{name}: {sent:?}");
+    }
+    let again = record.request(http::HeaderMap::new(), Priority::EventTriggered);
+    assert_eq!(again.headers().get_all("accept").iter().count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_may_wait_for_ever() {
+    let journal = faulty();
+    let (probe, _) = upstream([Does::Slowly(200, seconds(5))]);
+    let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+    let ask = || {
+        let mut request = pay("a", "{}");
+        let marker = Context::new().with_patience(Duration::MAX);
+        request.extensions_mut().insert(marker);
+        house.service.clone().oneshot(request)
+    };
+    let (first, second) = tokio::join!(ask(), ask());
+    assert!(first.is_ok() && second.is_ok());
+    let id = on_record(journal.inner(), "a").await.unwrap().id();
+    let tenant = Tenant::default();
+    let status = house
+        .book
+        .status_within("default", &tenant, id, Duration::MAX);
+    assert_eq!(status.await.unwrap().unwrap().as_str(), "completed");
+}
+
+#[test]
+fn a_write_on_a_runtime_that_is_gone_hangs_nobody() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let handle = runtime.handle().clone();
+    let journal = faulty();
+    let (probe, counts) = upstream([]);
+    let house = {
+        let _within = handle.enter();
+        Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks))
+    };
+    drop(runtime);
+    let (told, hears) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _within = handle.enter();
+        let other = tokio::runtime::Builder::new_current_thread().build();
+        // The caller is polled elsewhere; the operation's own task has nowhere to run.
+        let call = house.service.clone().oneshot(pay("a", "{}"));
+        let mut call = std::pin::pin!(call);
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let poll = std::future::Future::poll(call.as_mut(), &mut cx);
+        let _ = told.send((poll.is_ready(), house.book.live()));
+        drop(other);
+    });
+    let heard = hears.recv_timeout(seconds(10));
+    assert_eq!((heard, counts.calls()), (Ok((true, 0)), 0));
 }

@@ -6,6 +6,7 @@ use super::house::{
 };
 use std::sync::Arc;
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_sturdy::context::Tenant;
 use tower_sturdy::error::Kind;
 use tower_sturdy::journal::faulty::{Call, Fault};
 use tower_sturdy::journal::{Capability, State};
@@ -286,4 +287,25 @@ async fn a_journal_that_hangs_does_not_take_more_than_a_joined_callers_patience(
     let joined = tokio::time::timeout(seconds(1), house.service.clone().oneshot(pay("a"))).await;
     assert_eq!(kind(joined.expect("an answer")), Kind::OutcomeUnknown);
     first.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_a_crash_could_undo_is_nobodys_status() {
+    for (does, word) in [(429, "pending"), (400, "pending")] {
+        let journal = faulty();
+        let (probe, _) = upstream([Does::Answers(does)]);
+        let house = Plan::new(KEYED).build(&journal, probe, Arc::new(NoHooks));
+        journal.next(Call::Step, [Fault::Hangs]);
+        let call = tokio::spawn(house.service.clone().oneshot(pay_within("a", seconds(60))));
+        tokio::time::sleep(millis(200)).await;
+        // The journal says that it may have left: a crash now sends it again.
+        let record = on_record(journal.inner(), "a").await.unwrap();
+        assert_eq!(record.state(), State::Sending, "{does}");
+        let (tenant, id) = (Tenant::default(), record.id());
+        let status = house.book.status("default", &tenant, id).await;
+        assert_eq!(status.unwrap().unwrap().as_str(), word, "{does}");
+        let found = house.book.find(&tenant, id).await.unwrap().unwrap();
+        assert_eq!(found.state(), State::Sending, "{does}");
+        call.abort();
+    }
 }

@@ -371,3 +371,30 @@ async fn what_a_hook_only_took_note_of_was_not_verified() {
     assert_eq!(hooks.checked(), 3);
     assert!((house.reconciler.figures().drift_ratio() - 1.0).abs() < f64::EPSILON);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_person_said_is_not_replayed_from_memory_once_the_upstream_said_more() {
+    let journal = faulty();
+    let (probe, _) = upstream([Does::Resets]);
+    let hooks = Planned::new([Look::Absent, Look::Found]);
+    let house = Plan::new(Capability::Lookup).build(&journal, probe, hooks);
+    in_doubt(&house, "a").await;
+    tokio::time::sleep(past_the_window()).await;
+    let id = id(&journal, "a").await;
+    let people = house.reconciler.operations();
+    let word = people.resolve(id, true, "alice", "the bank says so", false);
+    assert!(matches!(word.await, Ok(Resolution::Word { .. })));
+    // By a worker of another process.
+    let mut plan = Plan::new(Capability::Lookup);
+    plan.seed = 2;
+    let (probe, _) = upstream([]);
+    let beside = plan.build(&journal, probe, Planned::new([Look::Found]));
+    tokio::time::sleep(plan.config.settle.parked_interval).await;
+    beside.reconciler.work_off().await.unwrap();
+    let record = on_record(journal.inner(), "a").await.unwrap();
+    assert!(record.progress.resolved.unwrap().proven.is_some());
+    for house in [&beside, &house] {
+        let answer = house.service.clone().oneshot(pay("a")).await.unwrap();
+        assert_eq!(answer.body().bytes(), "found");
+    }
+}

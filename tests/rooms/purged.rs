@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tower::ServiceExt;
 use tower_sturdy::error::Kind;
 use tower_sturdy::journal::{Keep, MemoryJournal, Purge};
+use tower_sturdy::payload::Payload;
 use tower_sturdy::reconcile::NoHooks;
 
 #[tokio::test(start_paused = true)]
@@ -35,4 +36,39 @@ async fn a_key_whose_operation_was_purged_is_expired_and_never_sent_again() {
         let new = house.service.clone().oneshot(pay("new")).await;
         assert_eq!(new.is_ok(), keep == Keep::Tombstones);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tombstone_cannot_compare_is_never_told_as_another_request() {
+    let memory = MemoryJournal::new();
+    let journal = faulty_over(&memory);
+    let mut plan = Plan::new(KEYED);
+    let (probe, _) = upstream([]);
+    let house = plan.build(&journal, probe, Arc::new(NoHooks));
+    let spelled = |body: &'static str| {
+        let mut request = pay("a");
+        *request.body_mut() = Payload::from(body);
+        request
+    };
+    let paid = house
+        .service
+        .clone()
+        .oneshot(spelled("{\"to\":1,\"sum\":2}"));
+    paid.await.unwrap();
+    tokio::time::sleep(seconds(60)).await;
+    memory
+        .purge(plan.clock.wall(), Keep::Tombstones)
+        .await
+        .unwrap();
+    house.book.kill();
+    plan.seed = 2;
+    let (probe, later) = upstream([]);
+    let house = plan.build(&journal, probe, Arc::new(NoHooks));
+    // The same request in another spelling: "use a new key for a new write" would pay twice.
+    let told = house
+        .service
+        .clone()
+        .oneshot(spelled("{\"sum\":2,\"to\":1}"));
+    assert_eq!(kind(told.await), Kind::KeyExpired);
+    assert_eq!(later.calls(), 0);
 }

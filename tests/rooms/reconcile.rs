@@ -2,18 +2,22 @@
 
 use super::hooks::{Check, Look, Planned};
 use super::house::{
-    Does, House, KEYED, Plan, faulty, faulty_over, kind, on_record, pay, pay_within, seconds,
-    state, upstream,
+    Does, House, KEYED, Plan, faulty, faulty_over, kind, millis, on_record, pay, pay_within,
+    seconds, state, upstream,
 };
+use super::probe::Probe;
+use http::Response;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
+use tower_sturdy::BoxError;
 use tower_sturdy::clock::Clock;
-use tower_sturdy::error::Kind;
+use tower_sturdy::error::{Error, Kind};
 use tower_sturdy::journal::faulty::{Call, Fault};
-use tower_sturdy::journal::{Capability, MemoryJournal, State};
+use tower_sturdy::journal::{Capability, Concurrent, MemoryJournal, State};
 use tower_sturdy::outcome::Outcome;
-use tower_sturdy::payload::ServedFrom;
+use tower_sturdy::payload::{Payload, ServedFrom};
 use tower_sturdy::reconcile::{NoHooks, ReconcileConfig, Reconciler, Upstream};
 
 async fn in_doubt(house: &House, key: &str) {
@@ -328,4 +332,93 @@ async fn a_worker_that_could_never_work_is_refused_with_the_fix() {
         error.to_string().contains("reconcile.concurrency"),
         "{error}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_asks_for_a_wait_beyond_reason_hides_nothing_from_people() {
+    for doubted in [true, false] {
+        let journal = faulty();
+        let first = std::sync::atomic::AtomicBool::new(doubted);
+        let (probe, _) = Probe::new(move |_| {
+            let doubted = first.swap(false, Ordering::SeqCst);
+            async move {
+                if doubted {
+                    return Err::<_, BoxError>("connection reset".into());
+                }
+                let mut answer = Response::new(Payload::empty());
+                *answer.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
+                let years = http::HeaderValue::from_static("18446744073709551615");
+                answer.headers_mut().insert("retry-after", years);
+                Ok(answer)
+            }
+        });
+        let house = Plan::new(KEYED).build(&journal, probe, Planned::new([]));
+        let mut service = house.service.clone();
+        let call = service.ready().await.unwrap().call(pay("a"));
+        if doubted {
+            let _ = call.await;
+        } else {
+            // Its caller leaves, so that the work goes on without it.
+            drop(call);
+        }
+        house.reconciler.start();
+        tokio::time::sleep(seconds(2 * 86_400)).await;
+        assert_eq!(
+            state(journal.inner(), "a").await,
+            State::Parked,
+            "{doubted}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_a_day_leaves_a_record_that_can_be_read() {
+    // Refused before anything is sent, refused by the upstream, and refused after doubt under a key that lasts.
+    let day = Capability::Keyed {
+        horizon: seconds(86_400),
+        concurrent: Concurrent::Unproven,
+    };
+    for (does, doubted) in [(429, false), (429, true), (400, true)] {
+        let journal = faulty();
+        let refusals = std::iter::repeat_n(Does::Answers(does), 100_000);
+        let first = if doubted {
+            Does::Resets
+        } else {
+            Does::Answers(429)
+        };
+        let (probe, counts) = upstream(std::iter::once(first).chain(refusals));
+        let house = Plan::new(day).build(&journal, probe, Planned::new([]));
+        let mut service = house.service.clone();
+        drop(service.ready().await.unwrap().call(pay("a")));
+        house.reconciler.start();
+        tokio::time::sleep(seconds(86_000)).await;
+        let record = on_record(journal.inner(), "a").await.unwrap();
+        let trail = record.progress.history.len();
+        assert!(
+            (20..150).contains(&counts.calls()) && trail < 400,
+            "{does} {doubted}: {} sends, {trail} steps",
+            counts.calls()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_gets_as_far_as_the_gate_is_tried_ever_more_rarely_too() {
+    let journal = faulty();
+    let (probe, _) = upstream([Does::Slowly(429, millis(10))]);
+    let house = Plan::new(KEYED).build(&journal, probe, Planned::new([]));
+    let mut service = house.service.clone();
+    drop(service.ready().await.unwrap().call(pay("a")));
+    let full = tower::service_fn(|_: http::Request<Payload>| async {
+        Err::<Response<Payload>, _>(Error::rate_limited(millis(1)))
+    });
+    let config = ReconcileConfig::default();
+    let upstream = Upstream::new(full);
+    let worker = Reconciler::new(config, house.book.clone(), upstream, Planned::new([])).unwrap();
+    worker.start();
+    tokio::time::sleep(seconds(80_000)).await;
+    let record = on_record(journal.inner(), "a").await.unwrap();
+    assert!(record.progress.attempts.len() < 3);
+    let trail = record.progress.history.len();
+    assert!((20..400).contains(&trail), "{trail} steps");
 }

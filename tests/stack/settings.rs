@@ -29,7 +29,7 @@ async fn a_stack_without_a_journal_says_which_to_give() {
 #[tokio::test(start_paused = true)]
 async fn a_setting_that_cannot_work_is_told_by_its_field() {
     type Change = fn(&mut StackConfig);
-    let cases: [(&str, Change); 12] = [
+    let cases: [(&str, Change); 19] = [
         ("rate_limit.quotas[0].limit", |config| {
             config.rate_limit.quotas = vec![Quota::per_tenant("realm/minute", 0, SECOND)];
         }),
@@ -53,12 +53,33 @@ async fn a_setting_that_cannot_work_is_told_by_its_field() {
         ("attempt.write_timeout", |config| {
             config.attempt.write_timeout = Duration::ZERO;
         }),
+        ("attempt.write_timeout", |config| {
+            config.attempt.write_timeout = Duration::MAX;
+        }),
+        ("attempt.kept_headers", |config| {
+            config.attempt.kept_headers = vec![http::header::SET_COOKIE];
+        }),
+        ("idempotency.attempt_bound", |config| {
+            config.idempotency.attempt_bound = Duration::MAX;
+        }),
+        ("journal.lease_margin", |config| {
+            config.book.lease_margin = Duration::MAX;
+        }),
+        ("journal.settle.look_backoff", |config| {
+            config.book.settle.look_backoff = Duration::ZERO;
+        }),
+        ("journal.settle.parked_interval", |config| {
+            config.book.settle.parked_interval = Duration::ZERO;
+        }),
         ("idempotency.namespace", |config| {
             config.idempotency.namespace = String::new();
         }),
         ("journal.live_max", |config| config.book.live_max = 0),
         ("reconcile.concurrency", |config| {
             config.reconcile.concurrency = 0;
+        }),
+        ("reconcile.concurrency", |config| {
+            config.reconcile.concurrency = usize::MAX;
         }),
     ];
     for (field, change) in cases {

@@ -1,5 +1,6 @@
 //! How the program fails: what is told, and the exit code.
 
+use crate::journal::words::plain;
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
@@ -35,14 +36,19 @@ impl Failure {
             Self::Usage(error) => (2, &**error),
             Self::Journal(error) => (3, &**error),
         };
-        eprintln!("error: {error}");
+        // What is in the file may be in the message.
+        let shown = |text: &str| match self {
+            Self::Journal(_) => plain(text),
+            _ => text.to_owned(),
+        };
+        eprintln!("error: {}", shown(&error.to_string()));
         let mut cause = error.source();
         let mut said = error.to_string();
         while let Some(why) = cause {
             let text = why.to_string();
             // Many errors repeat their cause.
             if !said.contains(&text) {
-                eprintln!("  because: {text}");
+                eprintln!("  because: {}", shown(&text));
             }
             said = text;
             cause = why.source();

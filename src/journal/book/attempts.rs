@@ -1,7 +1,7 @@
 //! The gate's side of the book: leases, and attempts that begin and end.
 
 use super::super::record::{Capability, Record, State, StoredAnswer};
-use super::super::{JournalError, Moment, Withheld, may_send, still_may_leave};
+use super::super::{BoxFuture, JournalError, Moment, Withheld, may_send, still_may_leave};
 use super::Book;
 use super::live::Live;
 use super::steps::NotMade;
@@ -9,17 +9,21 @@ use crate::context::OperationId;
 use crate::error::Error;
 use crate::event::Decision;
 use crate::outcome::{Advice, Outcome, Verdict};
+use pin_project::pin_project;
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 impl Book {
     /// Runs `work` on a live operation to its end, renewing the lease beside it. `None` when the lease of a keyed write
     /// ran out first: whoever takes it over counts the settle window from there, so nothing of it may go on longer.
-    pub(crate) async fn hold<T>(&self, live: &Live, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            done = work => Some(done),
-            () = self.lease_lost(live) => None,
+    pub(crate) const fn hold<'a, W: Future>(&'a self, live: &'a Live, work: W) -> Hold<'a, W> {
+        Hold {
+            book: self,
+            live,
+            work,
+            lease: None,
         }
     }
 
@@ -112,7 +116,8 @@ impl Book {
                 let number = self.begin_on(record, now, bound)?;
                 Ok((number, record.progress.lease_until))
             };
-            match self.try_step(&live, begin).await {
+            // Boxed: a keyed write needs no step, and holds no room for one.
+            match Box::pin(self.try_step(&live, begin)).await {
                 Ok((number, lease)) => {
                     let margin = self.inner.config.lease_margin;
                     if still_may_leave(lease, now.at, self.now(), margin) {
@@ -236,8 +241,35 @@ impl Book {
             self.tell_contradiction(&record, number);
         }
         if !keyed {
-            self.flush(&live).await;
+            Box::pin(self.flush(&live)).await;
         }
+    }
+}
+
+/// Work on an operation, and its lease beside it: see [`Book::hold`].
+#[pin_project]
+pub(crate) struct Hold<'a, W> {
+    book: &'a Book,
+    live: &'a Live,
+    #[pin]
+    work: W,
+    /// Made once the work has to wait.
+    lease: Option<BoxFuture<'a, ()>>,
+}
+
+impl<W: Future> Future for Hold<'_, W> {
+    type Output = Option<W::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(done) = this.work.poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        let (book, live) = (*this.book, *this.live);
+        let lease = this
+            .lease
+            .get_or_insert_with(|| Box::pin(book.lease_lost(live)));
+        lease.as_mut().poll(cx).map(|()| None)
     }
 }
 

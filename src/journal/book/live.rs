@@ -130,6 +130,11 @@ impl Live {
         self.peek(|record| Arc::clone(&record.asked))
     }
 
+    /// Whether what was asked is gone, but for its digest.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.peek(Record::is_tombstone) == Some(true)
+    }
+
     /// What can be told of its record alone, if it has ended.
     pub(crate) fn replay(&self, now: Timestamp) -> Option<Result<Response<Payload>, Error>> {
         match told_of(self.lock().record.as_ref()?, now) {
@@ -245,7 +250,7 @@ pub(super) fn only_the_journal_knows(record: &Record) -> bool {
     }
 }
 
-fn is_idle(record: &Record) -> bool {
+pub(super) fn is_idle(record: &Record) -> bool {
     record.state() == State::Ready && record.progress.due.is_none()
 }
 

@@ -15,6 +15,7 @@ mod status;
 mod steps;
 mod tasks;
 
+pub(crate) use attempts::Hold;
 pub use live::{Live, Told, told_of};
 use pages::Pages;
 pub(crate) use pages::{Entered, Joined, KeyOf};
@@ -41,7 +42,8 @@ use std::time::Duration;
 pub struct BookConfig {
     /// For how long a claim keeps others from taking the operation over; renewed while its task runs.
     pub lease: Duration,
-    /// No send starts within this much of the lease's end.
+    /// No send starts within this much of the lease's end. Hosts that share one journal must have clocks that agree within
+    /// it.
     pub lease_margin: Duration,
     /// How doubt is settled.
     pub settle: SettleConfig,
@@ -74,11 +76,30 @@ impl BookConfig {
                 "is under 1 s: use 60 s",
             ));
         }
-        if self.lease_margin * 2 > self.lease {
+        if self.lease_margin.saturating_mul(2) > self.lease {
             return Err(InvalidConfig::new(
                 "journal.lease_margin",
                 "is over half the lease, so that nothing could be sent: use a tenth of the lease",
             ));
+        }
+        // A wait of nothing would look, or send, again and again without end.
+        for (field, wait) in [
+            ("journal.settle.look_backoff", self.settle.look_backoff),
+            (
+                "journal.settle.look_backoff_max",
+                self.settle.look_backoff_max,
+            ),
+            (
+                "journal.settle.parked_interval",
+                self.settle.parked_interval,
+            ),
+        ] {
+            if wait < Duration::from_millis(1) {
+                return Err(InvalidConfig::new(
+                    field,
+                    "is under 1 ms, so that the upstream would be asked without a pause: use 5 s, 120 s and 1 h",
+                ));
+            }
         }
         if self.live_max == 0 {
             return Err(InvalidConfig::new(
@@ -302,6 +323,15 @@ impl Book {
             Err(JournalError::Unavailable(source)) => source,
             Err(other) => return Err(Error::journal_unavailable(other)),
         };
+        Box::pin(self.read_back(record, source)).await
+    }
+
+    /// Whether a claim is on record though it seemed to fail.
+    async fn read_back(
+        &self,
+        record: &Record,
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    ) -> Result<Claim, Error> {
         self.tell(
             record,
             0,
@@ -336,17 +366,18 @@ impl Book {
 
     /// A fresh record of `asked`, owned by this process.
     pub(crate) fn fresh(&self, asked: super::Asked) -> Record {
-        let lease_until = self.now().at.plus(self.inner.config.lease);
+        let lease_until = asked.at.plus(self.inner.config.lease);
         Record::claim(asked, self.inner.owner, lease_until)
     }
 
-    /// What is known of an operation of this tenant, without changing anything.
+    /// What is known of an operation of this tenant, without changing anything. An end that a crash could undo is not
+    /// known yet.
     ///
     /// # Errors
     /// [`Error::JournalUnavailable`] where it cannot be read.
     pub async fn find(&self, tenant: &Tenant, id: OperationId) -> Result<Option<Record>, Error> {
         let live = self.pages().by_id.get(&id).cloned();
-        let record = match live.and_then(|live| live.record()) {
+        let record = match live.and_then(|live| live.found()) {
             Some(record) => Some(record),
             None => self
                 .inner

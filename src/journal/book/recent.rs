@@ -1,7 +1,7 @@
 //! Operations that ended well a short while ago: a repeat is answered from here, without a task or a look at the disk.
 //!
 //! Only `Completed` ones are kept, once the journal has them: that state and its answer never change. Of a record in any
-//! other state another process may know more by now.
+//! other state, or that a person resolved, another process may know more by now.
 
 use super::super::record::{Record, State};
 use super::KeyOf;
@@ -29,6 +29,7 @@ pub(super) fn keeps(inside: &Inside) -> Option<usize> {
     let record = inside.record.as_ref()?;
     let settled = record.state() == State::Completed
         && !record.progress.contradicted
+        && record.progress.resolved.is_none()
         && !record.is_tombstone();
     (settled && !inside.dirty).then(|| weight(record))
 }

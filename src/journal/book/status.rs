@@ -1,6 +1,6 @@
 //! What became of an operation: for whoever was told to ask later.
 
-use super::live::{Live, only_the_journal_knows};
+use super::live::{Live, is_idle, only_the_journal_knows};
 use super::{Book, Lookup, Told, told_of};
 use crate::clock::Timestamp;
 use crate::context::{OperationId, OperationKey, Tenant};
@@ -25,7 +25,7 @@ pub enum Status {
     Unknown(OperationId),
     /// It waits for a person.
     Parked(OperationId),
-    /// It is on record as without effect, and the upstream shows that it had one.
+    /// It is on record as ended, and the upstream shows otherwise: a person must look at it.
     Contradicted(OperationId),
     /// It is over, and how it ended is on record; what it answered was purged.
     Expired(OperationId),
@@ -84,11 +84,22 @@ impl Live {
     fn status(&self, now: Timestamp) -> Option<Status> {
         let inside = self.lock();
         let record = inside.record.as_ref()?;
-        // Not on record yet: a crash now would send it again, or leave it in doubt.
-        if inside.dirty && only_the_journal_knows(record) && !record.progress.contradicted {
+        // Not on record yet: a crash now would send it again, or leave it in doubt. And whoever works on what did nothing
+        // may yet promise to go on with it.
+        let may_change = (inside.dirty && only_the_journal_knows(record))
+            || ((inside.dirty || inside.driven) && is_idle(record));
+        if may_change && !record.progress.contradicted {
             return Some(Status::Pending(record.id()));
         }
         Some(Status::of(record, now))
+    }
+
+    /// Its record, unless the journal has to be asked: it may not have what is known here.
+    pub(super) fn found(&self) -> Option<Record> {
+        let inside = self.lock();
+        let record = inside.record.as_ref()?;
+        let undone = only_the_journal_knows(record) || record.state() == State::Ready;
+        (!(inside.dirty && undone)).then(|| record.clone())
     }
 }
 
@@ -136,7 +147,7 @@ impl Book {
         patience: Duration,
     ) -> Result<Option<Status>, Error> {
         let clock = self.inner.clock;
-        let until = clock.now() + patience;
+        let until = clock.ahead(patience);
         loop {
             let live = self.live_by_id(id);
             let changed = live.as_ref().map(|live| live.notified());

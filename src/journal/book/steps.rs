@@ -255,20 +255,33 @@ impl Book {
     /// Writes what the journal does not have yet. Tries again for about a lease's time; what then is not on record is
     /// settled like the work of a dead owner.
     pub(crate) async fn flush(&self, live: &Live) -> bool {
+        if !live.lock().dirty {
+            return true;
+        }
+        let made = self.write(live).await;
+        if made.is_ok() && !live.lock().dirty {
+            return true;
+        }
+        // Boxed: the straight path holds no room for it.
+        Box::pin(self.flush_on(live, made)).await
+    }
+
+    async fn write(&self, live: &Live) -> Result<(), JournalError> {
+        let nothing = |_: &mut Record| Ok::<_, std::convert::Infallible>(());
+        match self.try_step(live, nothing).await {
+            Ok(()) => Ok(()),
+            Err(NotMade::Journal(error)) => Err(error),
+            Err(NotMade::Refused(never)) => match never {},
+        }
+    }
+
+    async fn flush_on(&self, live: &Live, mut made: Result<(), JournalError>) -> bool {
         let mut wait = Duration::from_millis(100);
-        for _ in 0..10 {
-            if !live.lock().dirty {
-                return true;
-            }
-            let nothing = |_: &mut Record| Ok::<_, std::convert::Infallible>(());
-            let made = match self.try_step(live, nothing).await {
-                Ok(()) => Ok(()),
-                Err(NotMade::Journal(error)) => Err(error),
-                Err(NotMade::Refused(never)) => match never {},
-            };
+        let mut tries_left = 9;
+        loop {
             match made {
                 // What came in between is written by the next turn.
-                Ok(_) | Err(JournalError::Conflict(_)) => {}
+                Ok(()) | Err(JournalError::Conflict(_)) => {}
                 // Another operation about the same thing came first: this one cannot be promised, and stays as it was.
                 Err(JournalError::Contended(_)) => {
                     if let Some(record) = live.lock().record.as_mut() {
@@ -285,8 +298,12 @@ impl Book {
                     wait = (wait * 2).min(Duration::from_secs(10));
                 }
             }
+            if !live.lock().dirty || tries_left == 0 {
+                return !live.lock().dirty;
+            }
+            tries_left -= 1;
+            made = self.write(live).await;
         }
-        !live.lock().dirty
     }
 
     /// Makes the check of an operation in doubt due now; for a caller that asks again.

@@ -1,7 +1,6 @@
 //! The tracked tasks of one process: what goes on after a caller has left.
 
 use pin_project::pin_project;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -14,9 +13,12 @@ use crate::sync::{self, AbortHandle, Mutex, MutexGuard, Notify};
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// In the order in which they began, so that a kill is the same in every run of a seed.
-    running: BTreeMap<u64, AbortHandle>,
+    /// With their numbers, in the order in which they began; without a handle while a task is being spawned.
+    running: Vec<Option<(u64, Option<AbortHandle>)>>,
+    /// Places in `running` that are free.
+    free: Vec<usize>,
     closed: bool,
+    killed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -24,6 +26,12 @@ struct Shared {
     state: Mutex<State>,
     drained: Notify,
     closing: Notify,
+}
+
+impl State {
+    const fn count(&self) -> usize {
+        self.running.len() - self.free.len()
+    }
 }
 
 /// Spawned tasks that can be waited for, and killed as a crash would.
@@ -35,7 +43,7 @@ pub(crate) struct Tasks {
 /// Leaves the list when its task ends, is aborted, or panics.
 struct Leave {
     shared: Arc<Shared>,
-    number: u64,
+    place: usize,
 }
 
 impl Drop for Leave {
@@ -45,8 +53,11 @@ impl Drop for Leave {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        state.running.remove(&self.number);
-        if state.running.is_empty() {
+        if let Some(place) = state.running.get_mut(self.place) {
+            *place = None;
+        }
+        state.free.push(self.place);
+        if state.count() == 0 {
             self.shared.drained.notify_waiters();
         }
     }
@@ -72,24 +83,42 @@ impl<F: Future<Output = ()>> Future for Tracked<F> {
 impl Tasks {
     /// Runs `future` to its end, whoever stops waiting for it. `false` once [`Tasks::close`] was called.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
-        let mut state = self.lock();
-        if state.closed {
-            return false;
-        }
-        let number = state.next;
-        state.next += 1;
+        let (number, place) = {
+            let mut state = self.lock();
+            if state.closed {
+                return false;
+            }
+            let number = state.next;
+            state.next += 1;
+            let place = state.free.pop().unwrap_or_else(|| {
+                state.running.push(None);
+                state.running.len() - 1
+            });
+            // In the list before it runs, so that a task which ends at once finds itself there.
+            state.running[place] = Some((number, None));
+            (number, place)
+        };
         let leave = Leave {
             shared: Arc::clone(&self.shared),
-            number,
+            place,
         };
-        // The lock is held until the handle is in the list, so a task that ends at once finds itself there.
+        // Not under the lock: a runtime that is going away drops the task right here, and the task leaves the list.
         let handle = sync::spawn(Tracked { future, leave });
-        state.running.insert(number, handle);
+        let mut state = self.lock();
+        if state.killed {
+            drop(state);
+            handle.abort();
+        } else if let Some(Some((running, slot))) = state.running.get_mut(place)
+            // It may have ended already, and its place be another's.
+            && *running == number
+        {
+            *slot = Some(handle);
+        }
         true
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().running.len()
+        self.lock().count()
     }
 
     /// Takes no new tasks.
@@ -138,15 +167,20 @@ impl Tasks {
 
     /// Stops everything where it is, as a crash would; takes no new tasks.
     pub(crate) fn kill(&self) {
-        let handles: Vec<AbortHandle> = {
+        let mut running: Vec<(u64, AbortHandle)> = {
             let mut state = self.lock();
             state.closed = true;
+            state.killed = true;
             self.shared.closing.notify_waiters();
-            self.shared.closing.notify_waiters();
-            state.running.values().cloned().collect()
+            let running = state.running.iter().flatten();
+            running
+                .filter_map(|(number, handle)| Some((*number, handle.clone()?)))
+                .collect()
         };
-        for handle in handles {
-            handle.abort();
+        // In the order in which they began, so that a kill is the same in every run of a seed.
+        running.sort_unstable_by_key(|(number, _)| *number);
+        for (_, task) in running {
+            task.abort();
         }
     }
 }

@@ -107,7 +107,8 @@ impl fmt::Display for State {
 pub enum Capability {
     /// It honours a key of ours: a resend under the same key does not repeat the effect.
     Keyed {
-        /// For how long after the first possible byte.
+        /// For how long after the first possible byte. Refused attempts do not count: shorter by what they may take, for
+        /// an upstream that keeps a key from a request on that it throttled.
         horizon: Duration,
         /// Whether that holds while an earlier send may still be running.
         concurrent: Concurrent,
@@ -359,6 +360,13 @@ pub struct Record {
     pub answer: Option<StoredAnswer>,
 }
 
+/// Most operations take one attempt and one step.
+fn room_for_one<T>(list: &mut Vec<T>) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+}
+
 /// A step that the state machine does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IllegalStep {
@@ -417,20 +425,32 @@ impl Record {
     /// The recorded request as an attempt of this operation, on top of `headers` that are not recorded (credentials).
     /// It has no deadline: what was claimed is brought to an end.
     #[must_use]
-    pub fn request(&self, headers: HeaderMap, priority: Priority) -> Request<Payload> {
+    pub fn request(&self, mut headers: HeaderMap, priority: Priority) -> Request<Payload> {
+        let mut last = None;
+        for (name, value) in &self.asked.request.headers {
+            if let (Ok(name), Ok(value)) =
+                (name.parse::<HeaderName>(), value.parse::<HeaderValue>())
+            {
+                // The values of one name stand together.
+                if last.as_ref() == Some(&name) {
+                    headers.append(name, value);
+                } else {
+                    headers.insert(name.clone(), value);
+                    last = Some(name);
+                }
+            }
+        }
+        self.request_with(headers, priority)
+    }
+
+    /// The same with exactly these headers.
+    pub(crate) fn request_with(&self, headers: HeaderMap, priority: Priority) -> Request<Payload> {
         let stored = &self.asked.request;
         let payload = Payload::new(stored.body.clone()).with_operation(self.id());
         let mut request = Request::new(payload);
         request.method_mut().clone_from(&stored.method);
         request.uri_mut().clone_from(&stored.uri);
         *request.headers_mut() = headers;
-        for (name, value) in &stored.headers {
-            if let (Ok(name), Ok(value)) =
-                (name.parse::<HeaderName>(), value.parse::<HeaderValue>())
-            {
-                request.headers_mut().insert(name, value);
-            }
-        }
         let marker = Context::new()
             .with_priority(priority)
             .with_tenant(self.asked.tenant.clone());
@@ -569,6 +589,7 @@ impl Record {
         if !from.may_become(next) {
             return Err(IllegalStep { from, to: next });
         }
+        room_for_one(&mut self.progress.history);
         self.progress.history.push(Transition {
             at,
             from,
@@ -595,6 +616,7 @@ impl Record {
             self.step(State::Sending, at, "an attempt begins", "gate")?;
         }
         let number = self.next_number();
+        room_for_one(&mut self.progress.attempts);
         self.progress.attempts.push(Attempt {
             number,
             owner,

@@ -23,7 +23,8 @@ pub struct Adoption {
     pub why: String,
     /// How long from now what was sent and is not on record may still land.
     pub settle_window: Duration,
-    /// For how long from now a key is refused that does not say when it was made and is not on record.
+    /// For how long from now a key is refused that does not say when it was made and is not on record; and a write for
+    /// which a key is made of the request.
     pub refuse_undated_for: Duration,
 }
 

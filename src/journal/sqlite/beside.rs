@@ -27,7 +27,7 @@ pub(super) fn named(journal: &Path, ending: &str) -> PathBuf {
 
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true);
+    options.read(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
@@ -56,11 +56,30 @@ impl Neighbours {
         Ok(inode)
     }
 
+    /// Makes a file that is not there, for whoever the journal belongs to: a person who looks after it as root must not
+    /// keep its service out. SQLite does the same with the log.
+    fn make(&self, name: &Path) -> io::Result<File> {
+        let file = private().create_new(true).open(name)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt, fchown};
+            let (journal, made) = (fs::metadata(&self.journal)?, file.metadata()?);
+            let of = |file: &fs::Metadata| (file.uid(), file.gid());
+            if of(&journal) != of(&made) {
+                // Only root may, and only root has to.
+                let _ = fchown(&file, Some(journal.uid()), Some(journal.gid()));
+            }
+        }
+        Ok(file)
+    }
+
     /// Takes the lock if it is free.
     pub(super) fn try_lock(&self) -> io::Result<Option<Locked>> {
-        let file = private()
-            .truncate(false)
-            .open(named(&self.journal, "-lock"))?;
+        let name = named(&self.journal, "-lock");
+        let file = match self.make(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => private().open(&name)?,
+            made => made?,
+        };
         match file.try_lock() {
             Ok(()) => Ok(Some(Locked(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -98,7 +117,9 @@ impl Neighbours {
         let name = named(&self.journal, "-incarnation");
         // One name is enough: only who holds the lock writes.
         let making = named(&self.journal, "-incarnation.making");
-        let mut file = private().truncate(true).open(&making)?;
+        // What a crash left of it, or a link that somebody laid there: neither is written into.
+        let _ = fs::remove_file(&making);
+        let mut file = self.make(&making)?;
         let mut text = serde_json::to_vec(mirror)?;
         text.push(b'\n');
         file.write_all(&text)?;

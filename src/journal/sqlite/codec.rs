@@ -145,10 +145,18 @@ pub(super) fn changing_row(record: &Record) -> Result<ChangingRow, Unfit> {
     })
 }
 
-/// A row as the record that it was.
+/// A row as the record that it was; [`Failure::Unreadable`] for what only this row has.
 pub(super) fn decode(row: &Row<'_>) -> Result<Record, Failure> {
     let id: [u8; 16] = row.get("id")?;
     let id = OperationId::from_bits(u128::from_be_bytes(id));
+    decode_row(row, id).map_err(|failure| match failure {
+        // SQLite has read the row by now: a value of it is none of ours.
+        Failure::Sqlite(error) => Failure::Unreadable(id, Unfit::new("of another form", error)),
+        other => other,
+    })
+}
+
+fn decode_row(row: &Row<'_>, id: OperationId) -> Result<Record, Failure> {
     let unreadable = |unfit| Failure::Unreadable(id, unfit);
     let state: String = row.get("state")?;
     let version: i64 = row.get("version")?;

@@ -38,6 +38,8 @@ pub enum WhyNot {
         /// The one that the settings name.
         wanted: String,
     },
+    /// There is no file, or an empty one, but a log of one: this. It may hold what was acknowledged.
+    LogAlone(PathBuf),
     /// The file is a journal and cannot be read as a whole.
     Damaged(String),
     /// Another process holds the file locked.
@@ -82,6 +84,11 @@ impl fmt::Display for OpenError {
             WhyNot::Environment { found, wanted } => write!(
                 f,
                 "it belongs to the environment {found:?}, and the settings say {wanted:?}; name the file of {wanted:?}, or correct `environment`"
+            ),
+            WhyNot::LogAlone(log) => write!(
+                f,
+                "it is not there, or empty, and its log {} is: opening would delete that, and with it operations that may be nowhere else; put the file back beside it, or, if the file is lost, move the log away and restore a backup",
+                log.display()
             ),
             WhyNot::Damaged(how) => write!(
                 f,

@@ -20,6 +20,13 @@ pub(super) struct Identity {
     pub(super) inode: Option<u64>,
 }
 
+impl Identity {
+    /// Whether it is another file than the one with this number.
+    pub(super) fn moved(&self, inode: Option<u64>) -> bool {
+        matches!((self.inode, inode), (Some(was), Some(is)) if was != is)
+    }
+}
+
 /// What its mirror says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -177,7 +184,7 @@ pub(super) fn judge_running(
     if file.incarnation < seen.incarnation {
         return Err(Doubt::Older);
     }
-    if matches!((seen.inode, inode), (Some(was), Some(is)) if was != is) {
+    if seen.moved(inode) {
         return Err(Doubt::Copied);
     }
     match beside {

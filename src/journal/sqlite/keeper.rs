@@ -2,7 +2,7 @@
 //! is in quarantine.
 
 use super::beside::{Locked, Neighbours};
-use super::identity::{Identity, Mirror, Quarantine, judge, judge_running};
+use super::identity::{Beside, Identity, Mirror, Quarantine, judge, judge_running};
 use super::{meta, store};
 use crate::clock::{Clock, Instant, Timestamp};
 use crate::error::BoxError;
@@ -84,8 +84,14 @@ impl Keeper {
         };
         let inode = keeper.neighbours.inode()?;
         let file = identity(db)?;
-        match judge(&file, &keeper.neighbours.mirror()?, inode) {
+        let beside = keeper.neighbours.mirror()?;
+        match judge(&file, &beside, inode) {
             Ok(()) => {
+                // The last raising did not reach the mirror: made up for first, or the next would leave it two behind.
+                let mirror = mirror_of(&file);
+                if file.incarnation > 0 && beside != Beside::Mirror(mirror.clone()) {
+                    keeper.neighbours.write(&mirror)?;
+                }
                 let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
                 let raised = keeper.put(&transaction, &file, file.incarnation + 1, inode)?;
                 transaction.commit()?;
@@ -101,6 +107,15 @@ impl Keeper {
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file's number now; no file's, if it is gone from its place while it is open.
+    fn inode(&self) -> Option<u64> {
+        match self.neighbours.inode() {
+            Ok(inode) => inode,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(0),
+            Err(_) => None,
+        }
     }
 
     fn quarantined(&self, doubt: super::Doubt) -> Arc<Quarantine> {
@@ -156,13 +171,21 @@ impl Keeper {
         Ok(raised)
     }
 
-    /// Judges and raises the file inside the caller's transaction, if it is time to and nobody else does.
+    /// Judges and raises the file inside the caller's transaction, if it is time to and nobody else does. Whether it is
+    /// still in its place is asked each time.
     ///
     /// # Errors
     /// When the file cannot be read or written; what cannot be done beside it is tried again later.
     pub(super) fn raise(&self, db: &Connection) -> rusqlite::Result<Option<Raise<'_>>> {
         let now = self.clock.now();
+        let inode = self.inode();
         let mut seen = self.lock();
+        if seen.quarantine.is_none() && seen.identity.moved(inode) {
+            // What is written from now on is in a file that nobody will open again.
+            seen.quarantine = Some(self.quarantined(super::Doubt::Copied));
+            seen.raised = now;
+            return Ok(None);
+        }
         let wait = if seen.quarantine.is_some() {
             AGAIN
         } else {
@@ -177,8 +200,6 @@ impl Keeper {
         let Ok(beside) = self.neighbours.mirror() else {
             return Ok(None);
         };
-        // The file may be gone from its place while it is open.
-        let inode = self.neighbours.inode().unwrap_or(Some(0));
         seen.raised = now;
         let file = identity(db)?;
         let judged = match seen.quarantine {
@@ -194,7 +215,7 @@ impl Keeper {
             }
         }
         // While the mirror cannot be written, the file stays one ahead of it.
-        let behind = beside != super::identity::Beside::Mirror(mirror_of(&file));
+        let behind = beside != Beside::Mirror(mirror_of(&file));
         let next = file.incarnation + u64::from(!behind);
         let identity = self.put(db, &file, next, inode)?;
         Ok(Some(Raise {
@@ -209,7 +230,7 @@ impl Keeper {
     pub(super) fn renew(&self, db: &Connection) -> Result<Identity, BoxError> {
         let file = identity(db)?;
         let mirrored = match self.neighbours.mirror()? {
-            super::identity::Beside::Mirror(mirror) => mirror.incarnation,
+            Beside::Mirror(mirror) => mirror.incarnation,
             _ => 0,
         };
         let next = file.incarnation.max(mirrored) + 1;

@@ -27,7 +27,7 @@
 //! | `journal_mode` | WAL, read back on open | one sync per commit; a reader stops no writer |
 //! | `synchronous` | 2 (FULL), read back on open | with NORMAL a power loss would take back acknowledged commits |
 //! | `fullfsync`, `checkpoint_fullfsync` | on | macOS reaches the disk only so; without effect elsewhere |
-//! | `busy_timeout` | [`SqliteConfig::busy_timeout`] | another process may hold the write lock |
+//! | `busy_timeout` | [`SqliteConfig::busy_timeout`] | another process may hold the write lock; a claim or step looks for it each millisecond, so that none is kept from it by one that writes without a pause |
 //! | `wal_autocheckpoint` | 4000 pages | fewer checkpoints copy fewer pages; opening after a crash reads 16 MiB at most |
 //! | `journal_size_limit` | 64 MiB | the log shrinks after a burst |
 //! | `cell_size_check`, `trusted_schema` | on, off | a damaged page is told where it is read; names in the schema are never run |
@@ -37,7 +37,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `-wal`, `-shm` | SQLite's log and its index; a part of the journal until it is closed |
-//! | `-incarnation` | the mirror: the journal's random name, how often it was raised, the file's inode. Raised with each opening for writing and each minute of writing, in the file first and here next |
+//! | `-incarnation` | the mirror: the journal's random name, how often it was raised, the file's inode. Raised with each opening for writing and each minute of writing, in the file first and here next. Whether the file is still in its place is asked with each change |
 //! | `-lock` | held for milliseconds while the file is judged or raised |
 //! | `-owners/` | one file per process, locked while that lives; swept on open |
 //!
@@ -66,6 +66,10 @@
 //! operation back. The journal goes on working once the cause is gone. Reads stand in the same queue, behind what was
 //! asked before them: they see it, and share its transaction and its failure. Methods must be awaited inside a tokio
 //! runtime. A large body is written again by each step of its operation; keep attachments elsewhere.
+//!
+//! A row that is no record (it was changed by hand, or is damaged inside) is told by whatever names that operation, and
+//! nothing of it is sent. Listings leave it out, so that the others are settled; it is told to the log once, and
+//! [`SqliteJournal::unreadable`] names it. More than a thousand in one listing are no single bad row: the listing fails.
 //!
 //! Dropping the last clone closes the file: SQLite then copies the log into it, which blocks for some milliseconds.
 //!
@@ -111,6 +115,7 @@ use super::{
     OwnerId, Purge, Purged, Record,
 };
 use crate::clock::Timestamp;
+use crate::context::OperationId;
 use owners::Owners;
 use purge::Part;
 use std::fmt;
@@ -160,7 +165,8 @@ impl SqliteJournal {
             path: Arc::from(opened.path),
             busy_timeout: config.busy_timeout,
             writer: Arc::new(
-                Writer::new(opened.connection, config.queue, config.batch).kept(opened.keeper),
+                Writer::new(opened.connection, config.queue, config.batch)
+                    .kept(opened.keeper, config.busy_timeout),
             ),
         })
     }
@@ -175,6 +181,13 @@ impl SqliteJournal {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.writer.commits()
+    }
+
+    /// Operations that a listing met and could not read, less those that were read since; a thousand at most. They are
+    /// not in listings, and nothing of them is sent: watch that this is empty.
+    #[must_use]
+    pub fn unreadable(&self) -> Vec<OperationId> {
+        self.writer.unreadable()
     }
 
     /// Why the file takes no changes, while it does not: it may have missed something. Reading goes on.

@@ -52,13 +52,14 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Keeper), W
     if path.is_dir() {
         return Err(WhyNot::NoFile);
     }
+    not_a_log_alone(path)?;
     make(path)?;
     not_a_stub(path)?;
     // One thread at a time uses the connection, under a lock of ours.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(config.busy_timeout)?;
-    recognise(&connection)?;
+    recognise_at_once(&connection)?;
     // SQLite follows links as well: whatever lies beside the file lies beside the same file for everybody.
     let itself = std::fs::canonicalize(path)?;
     not_cut_off(&connection, &itself)?;
@@ -76,6 +77,19 @@ fn open_at(path: &Path, config: &SqliteConfig) -> Result<(Connection, Keeper), W
         owners.sweep(&store::working(&connection)?);
     }
     Ok((connection, keeper))
+}
+
+/// SQLite deletes the log of a file that is empty: with it what was acknowledged and not yet copied into the file, if that
+/// was only moved away.
+fn not_a_log_alone(path: &Path) -> Result<(), WhyNot> {
+    let itself = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let length = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+    let log = super::beside::named(&itself, "-wal");
+    // In this order: whoever makes a new file at this moment fills it before its log.
+    if length(&log) > 0 && length(&itself) == 0 {
+        return Err(WhyNot::LogAlone(log));
+    }
+    Ok(())
 }
 
 /// SQLite takes a file that is too short for a header for an empty one, and would write over it.
@@ -122,6 +136,13 @@ fn make(path: &Path) -> Result<(), WhyNot> {
 
 fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+/// Looks at one state of the file: between two looks another process may make the tables of a new one, and whoever saw no
+/// name first and tables then would take it for somebody else's.
+fn recognise_at_once(connection: &Connection) -> Result<i32, WhyNot> {
+    let one = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+    recognise(&one)
 }
 
 /// The format of the file, 0 if it is empty; an error if it is not ours.
@@ -207,6 +228,7 @@ fn bring_up_to_date(connection: &Connection, config: &SqliteConfig) -> Result<()
     if format < VERSION {
         schema::migrate(&transaction, format)?;
     }
+    transaction.execute_batch(schema::MORE_INDEXES)?;
     if let Some(wanted) = &config.environment {
         match meta::text(&transaction, meta::ENVIRONMENT)? {
             Some(found) if found != *wanted => {

@@ -1,6 +1,6 @@
 //! Reads a journal file beside whatever runs on it: for people and their programs.
 //!
-//! A reader makes no file and changes none, enlists no owner, and takes nothing over. Each call is a short transaction of
+//! A reader changes no file (SQLite may leave an empty log and its index beside it), enlists no owner, and takes nothing over. Each call is a short transaction of
 //! its own, so that it holds up neither a writer nor the shrinking of the log. It blocks on the disk.
 
 use super::beside::Neighbours;
@@ -10,12 +10,13 @@ use super::identity::{Quarantine, judge};
 use super::keeper::identity;
 use super::meta;
 use super::schema::{APPLICATION_ID, VERSION};
-use super::store::{self, Failure};
+use super::store::{self, Failure, UNREADABLE_MAX};
 use crate::clock::Timestamp;
 use crate::context::{OperationId, Tenant};
 use crate::error::BoxError;
 use crate::journal::{JournalError, Lookup, Record, State};
 use rusqlite::{Connection, OpenFlags, params, params_from_iter, types::Value};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ const PAGE_BYTES: usize = 32 << 20;
 pub struct SqliteReader {
     connection: Connection,
     path: PathBuf,
+    /// What was met and is no record.
+    unreadable: RefCell<BTreeMap<OperationId, String>>,
 }
 
 /// Which records [`SqliteReader::list`] gives, oldest first.
@@ -83,7 +86,11 @@ impl SqliteReader {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = std::path::absolute(&path).unwrap_or_else(|_| path.as_ref().to_owned());
         match open_at(&path) {
-            Ok(connection) => Ok(Self { connection, path }),
+            Ok(connection) => Ok(Self {
+                connection,
+                path,
+                unreadable: RefCell::default(),
+            }),
             Err(why) => Err(OpenError { path, why }),
         }
     }
@@ -111,6 +118,29 @@ impl SqliteReader {
         found.map_err(JournalError::unavailable)
     }
 
+    /// Operations that [`SqliteReader::list`] and [`SqliteReader::page`] met and left out, for they cannot be read, and why;
+    /// a thousand at most.
+    #[must_use]
+    pub fn unreadable(&self) -> Vec<(OperationId, String)> {
+        let met = self.unreadable.borrow();
+        met.iter().map(|(id, why)| (*id, why.clone())).collect()
+    }
+
+    /// What can be read of it: a row that is no record is left out, and remembered.
+    fn readable<T>(&self, read: Result<T, Failure>) -> Result<Option<T>, Failure> {
+        match read {
+            Ok(record) => Ok(Some(record)),
+            Err(Failure::Unreadable(id, unfit)) => {
+                let mut met = self.unreadable.borrow_mut();
+                if met.len() < UNREADABLE_MAX {
+                    met.insert(id, unfit.to_string());
+                }
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Records by filter, oldest first, and how many match in all. Looks at every record.
     ///
     /// # Errors
@@ -135,7 +165,8 @@ impl SqliteReader {
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
             let id = OperationId::from_bits(u128::from_be_bytes(id));
-            found.extend(store::by_id(&self.connection, id)?);
+            let read = self.readable(store::by_id(&self.connection, id))?;
+            found.extend(read.flatten());
         }
         Ok((found, count))
     }
@@ -159,21 +190,23 @@ impl SqliteReader {
         after: Option<OperationId>,
         since: Timestamp,
     ) -> Result<Vec<Record>, Failure> {
-        const ROWS: i64 = 500;
-        let sql = format!(
-            "SELECT {COLUMNS} FROM operation WHERE id > ?1 AND asked_at >= ?2 ORDER BY id LIMIT ?3"
-        );
+        const ROWS: usize = 500;
+        // No limit: as many rows are read as are wanted, and more only in the place of those that are no records.
+        let sql =
+            format!("SELECT {COLUMNS} FROM operation WHERE id > ?1 AND asked_at >= ?2 ORDER BY id");
         // No id is empty, and every other is larger.
         let after = after.map_or_else(Vec::new, |id| id_bytes(id).to_vec());
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![after, sortable(since), ROWS])?;
+        let mut rows = statement.query(params![after, sortable(since)])?;
         let (mut page, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
-            let record = codec::decode(row)?;
+            let Some(record) = self.readable(codec::decode(row))? else {
+                continue;
+            };
             bytes += record.asked.request.body.len()
                 + record.answer.as_ref().map_or(0, |answer| answer.body.len());
             page.push(record);
-            if bytes >= PAGE_BYTES {
+            if bytes >= PAGE_BYTES || page.len() >= ROWS {
                 break;
             }
         }
@@ -259,7 +292,9 @@ impl SqliteReader {
     }
 }
 
-const CONTRADICTED: &str = "json_extract(progress, '$.contradicted')";
+/// Of a row that is no record it is not known.
+const CONTRADICTED: &str =
+    "CASE WHEN json_valid(progress) THEN json_extract(progress, '$.contradicted') ELSE FALSE END";
 
 impl Wanted {
     /// A condition, and what stands for its parameters.

@@ -269,42 +269,106 @@ pub(super) fn working(db: &Connection) -> Result<BTreeSet<OwnerId>, rusqlite::Er
     owners.collect()
 }
 
-/// What is due, then what is not: two ordered walks along two indexes, for no one index has both orders.
-pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Record>, Failure> {
-    let mut found = walk(db, filter, DUE, filter.skip, filter.limit)?;
-    if filter.due_by.is_none() && found.len() < filter.limit {
-        let skip = match found.len() {
-            0 if filter.skip > 0 => filter.skip - count_due(db, filter)?.min(filter.skip),
-            _ => 0,
-        };
-        found.extend(walk(db, filter, UNDUE, skip, filter.limit - found.len())?);
-    }
-    Ok(found)
+/// How many unreadable rows one listing leaves out: more are no single bad row.
+pub(super) const UNREADABLE_MAX: usize = 1_000;
+
+/// A listing, less the rows that are no records.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    pub(super) records: Vec<Record>,
+    pub(super) unreadable: Vec<(OperationId, Unfit)>,
 }
 
-/// Which rows a walk visits, and in which order.
+/// What is due, then what is not: two ordered walks along two indexes, for no one index has both orders.
+///
+/// One bad row must not keep the others from being settled, so it is left out. Places are those of records that can be
+/// read; where all can be (`all_readable`: none is known that cannot), they are the same as places of rows.
+pub(super) fn list(
+    db: &Connection,
+    filter: &Filter,
+    all_readable: bool,
+) -> Result<Listed, Failure> {
+    let mut listed = Listed::default();
+    let mut skip = Skip::new(filter.skip, all_readable);
+    walk(db, filter, DUE, &mut skip, &mut listed)?;
+    if filter.due_by.is_none() && listed.records.len() < filter.limit {
+        if listed.records.is_empty() && skip.rows > 0 {
+            skip.rows -= count_due(db, filter)?.min(skip.rows);
+        } else {
+            skip.rows = 0;
+        }
+        walk(db, filter, undue(filter), &mut skip, &mut listed)?;
+    }
+    Ok(listed)
+}
+
+/// What is passed over before the first that is listed: rows unread, then records.
+#[derive(Clone, Copy, Debug)]
+struct Skip {
+    rows: usize,
+    records: usize,
+}
+
+impl Skip {
+    const fn new(skip: usize, all_readable: bool) -> Self {
+        if all_readable {
+            Self {
+                rows: skip,
+                records: 0,
+            }
+        } else {
+            Self {
+                rows: 0,
+                records: skip,
+            }
+        }
+    }
+}
+
+/// Which rows a walk visits, in which order, and whether they are few: the unsettled, among all that is over.
 #[derive(Clone, Copy)]
 struct Walk {
     only: &'static str,
     order: &'static str,
+    few: bool,
 }
 
 const DUE: Walk = Walk {
     only: "due IS NOT NULL AND due <= ?2",
     order: "due, id",
+    few: true,
 };
 const UNDUE: Walk = Walk {
     only: "due IS NULL",
     order: "id",
+    few: false,
+};
+/// Of the undue those that are not settled, in the words of their index.
+const RESTING: Walk = Walk {
+    only: "due IS NULL AND state NOT IN ('completed', 'rejected')",
+    order: "id",
+    few: true,
 };
 
+/// The walk that finds what is not due.
+fn undue(filter: &Filter) -> Walk {
+    let settled = filter.states.is_empty() || filter.states.iter().any(|state| state.is_final());
+    if settled { UNDUE } else { RESTING }
+}
+
+/// A `+` keeps SQLite from an index: of few rows, the walk's own is better than the one on tenants; and most files hold
+/// one namespace, whose index would lead to all rows, to be sorted.
 fn condition(walk: Walk, filter: &Filter) -> String {
     let mut sql = walk.only.to_owned();
     if filter.tenant.is_some() {
-        sql.push_str(" AND tenant = ?1");
+        sql.push_str(if walk.few {
+            " AND +tenant = ?1"
+        } else {
+            " AND tenant = ?1"
+        });
     }
     if filter.namespace.is_some() {
-        sql.push_str(" AND namespace = ?3");
+        sql.push_str(" AND +namespace = ?3");
     }
     if !filter.states.is_empty() {
         let words: Vec<String> = State::ALL
@@ -335,31 +399,50 @@ fn walk(
     db: &Connection,
     filter: &Filter,
     walk: Walk,
-    skip: usize,
-    limit: usize,
-) -> Result<Vec<Record>, Failure> {
+    skip: &mut Skip,
+    listed: &mut Listed,
+) -> Result<(), Failure> {
     let mut statement = db.prepare_cached(&walk_sql(walk, filter))?;
-    let mut rows = statement.query(params![
-        filter.tenant.as_ref().map(Tenant::as_str),
-        due_by(filter),
-        filter.namespace.as_deref(),
-        i64::try_from(limit).unwrap_or(i64::MAX),
-        i64::try_from(skip).unwrap_or(i64::MAX),
-    ])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(codec::decode(row)?);
+    let mut behind = skip.rows;
+    loop {
+        let wanted = filter.limit - listed.records.len().min(filter.limit);
+        let wanted = wanted.saturating_add(skip.records);
+        let mut rows = statement.query(params![
+            filter.tenant.as_ref().map(Tenant::as_str),
+            due_by(filter),
+            filter.namespace.as_deref(),
+            i64::try_from(wanted).unwrap_or(i64::MAX),
+            i64::try_from(behind).unwrap_or(i64::MAX),
+        ])?;
+        let mut seen = 0;
+        while let Some(row) = rows.next()? {
+            seen += 1;
+            match codec::decode(row) {
+                Ok(_) if skip.records > 0 => skip.records -= 1,
+                Ok(record) => listed.records.push(record),
+                Err(Failure::Unreadable(id, unfit)) if listed.unreadable.len() < UNREADABLE_MAX => {
+                    listed.unreadable.push((id, unfit));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        if seen < wanted || listed.records.len() >= filter.limit {
+            return Ok(());
+        }
+        behind = behind.saturating_add(seen);
     }
-    Ok(found)
 }
 
-fn count_due(db: &Connection, filter: &Filter) -> Result<usize, Failure> {
-    let sql = format!(
+fn count_sql(filter: &Filter) -> String {
+    format!(
         // The last part changes nothing; it makes every parameter one of this statement's.
         "SELECT count(*) FROM operation WHERE {} AND (?3 IS NULL OR ?3 IS NOT NULL)",
         condition(DUE, filter)
-    );
-    let count: i64 = db.prepare_cached(&sql)?.query_row(
+    )
+}
+
+fn count_due(db: &Connection, filter: &Filter) -> Result<usize, Failure> {
+    let count: i64 = db.prepare_cached(&count_sql(filter))?.query_row(
         params![
             filter.tenant.as_ref().map(Tenant::as_str),
             due_by(filter),
@@ -381,6 +464,7 @@ mod tests {
     fn plan(sql: &str) -> String {
         let db = Connection::open_in_memory().unwrap();
         schema::migrate(&db, 0).unwrap();
+        db.execute_batch(schema::MORE_INDEXES).unwrap();
         let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let count = statement.parameter_count();
         let rows = statement
@@ -400,6 +484,55 @@ mod tests {
         };
         let plan = plan(&walk_sql(DUE, &filter));
         assert!(plan.contains("operation_due"), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
+    #[test]
+    fn whatever_else_is_asked_only_what_is_due_is_looked_at() {
+        // Whoever settles asks for its namespace again and again, and nearly all on record is over.
+        for tenant in [None, Some(Tenant::default())] {
+            for namespace in [None, Some("ours".into())] {
+                let filter = Filter {
+                    namespace: namespace.clone(),
+                    tenant: tenant.clone(),
+                    states: vec![State::Claimed, State::Sending],
+                    due_by: Some(Timestamp::NEVER),
+                    ..Filter::default()
+                };
+                for sql in [walk_sql(DUE, &filter), count_sql(&filter)] {
+                    let plan = plan(&sql);
+                    assert!(plan.contains("operation_due (due"), "{plan}");
+                    assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_settled_is_found_without_a_walk_over_what_is() {
+        for tenant in [None, Some(Tenant::default())] {
+            let filter = Filter {
+                namespace: Some("ours".into()),
+                tenant,
+                states: State::ALL
+                    .into_iter()
+                    .filter(|state| !state.is_final())
+                    .collect(),
+                ..Filter::default()
+            };
+            let plan = plan(&walk_sql(undue(&filter), &filter));
+            assert!(plan.contains("operation_resting"), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_one_namespace_is_no_sort_of_all_of_it() {
+        let filter = Filter {
+            namespace: Some("ours".into()),
+            ..Filter::default()
+        };
+        let plan = plan(&walk_sql(UNDUE, &filter));
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
     }
 

@@ -8,15 +8,16 @@ use super::adopt::{self, PastAdoption};
 use super::codec::{ChangingRow, NewRow};
 use super::keeper::Keeper;
 use super::purge::{self, Part};
-use super::store::{self, Failure};
+use super::store::{self, Failure, UNREADABLE_MAX};
 use crate::context::{OperationId, OperationKey, Tenant};
 use crate::journal::{Claim, Filter, JournalError, Purged, Record};
-use rusqlite::{Connection, Transaction, TransactionBehavior};
-use std::collections::VecDeque;
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -82,6 +83,10 @@ pub(super) struct Writer {
     batch: usize,
     commits: AtomicU64,
     keeper: Option<Keeper>,
+    /// How long a transaction waits for the file's write lock.
+    patience: Duration,
+    /// Rows that were met and are no records, less those that were mended since.
+    unreadable: Mutex<BTreeSet<OperationId>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -98,11 +103,15 @@ impl Writer {
             batch,
             commits: AtomicU64::new(0),
             keeper: None,
+            patience: Duration::ZERO,
+            unreadable: Mutex::default(),
         }
     }
 
-    pub(super) fn kept(mut self, keeper: Keeper) -> Self {
+    /// Of a file that other processes may have open too.
+    pub(super) fn kept(mut self, keeper: Keeper, patience: Duration) -> Self {
         self.keeper = Some(keeper);
+        self.patience = patience;
         self
     }
 
@@ -126,6 +135,10 @@ impl Writer {
         });
         done.await
             .unwrap_or_else(|_| Err(JournalError::unavailable(NoAnswer)))
+    }
+
+    pub(super) fn unreadable(&self) -> Vec<OperationId> {
+        lock(&self.unreadable).iter().copied().collect()
     }
 
     pub(super) fn commits(&self) -> u64 {
@@ -194,13 +207,11 @@ impl Writer {
     fn transact(&self, batch: &[Job]) -> Result<Vec<Answer>, Undone> {
         let connection = lock(&self.connection);
         let writes = batch.iter().any(|job| job.work.writes());
-        // IMMEDIATE: whoever may write waits for the write lock here, not in the middle.
-        let behavior = if writes {
-            TransactionBehavior::Immediate
+        let transaction = if writes {
+            begin_in_time(&connection, self.patience)?
         } else {
-            TransactionBehavior::Deferred
+            Transaction::new_unchecked(&connection, TransactionBehavior::Deferred)?
         };
-        let transaction = Transaction::new_unchecked(&connection, behavior)?;
         let keeper = self.keeper.as_ref().filter(|_| writes);
         let raise = match keeper {
             Some(keeper) => keeper.raise(&transaction)?,
@@ -214,7 +225,7 @@ impl Writer {
                 answers.push(Err(JournalError::Quarantined(why)));
                 continue;
             }
-            answers.push(match job.work.run(&transaction) {
+            answers.push(match job.work.run(&transaction, &self.unreadable) {
                 Ok(answer) => answer,
                 // SQLite undid the failed statement alone, or, after the worst errors, the whole transaction.
                 Err(failure) if transaction.is_autocommit() => {
@@ -239,6 +250,31 @@ impl Writer {
         }
         Ok(answers)
     }
+}
+
+/// Waits for the write lock here, not in the middle (IMMEDIATE), for about `limit`.
+///
+/// SQLite's own waiting looks ten times a second after a while, and a process that writes without a pause leaves the lock
+/// free for some microseconds between two commits: it would get nearly all turns. Looking each millisecond meets those.
+fn begin_in_time(connection: &Connection, limit: Duration) -> rusqlite::Result<Transaction<'_>> {
+    const STEP: Duration = Duration::from_millis(1);
+    let mut left = limit;
+    connection.busy_timeout(Duration::ZERO)?;
+    let begun = loop {
+        match Transaction::new_unchecked(connection, TransactionBehavior::Immediate) {
+            Err(error) if is_busy(&error) && !left.is_zero() => {
+                std::thread::park_timeout(STEP);
+                left = left.saturating_sub(STEP);
+            }
+            begun => break begun,
+        }
+    };
+    connection.busy_timeout(limit)?;
+    begun
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 /// A transaction of which nothing is left.
@@ -271,15 +307,25 @@ impl Work {
         }
     }
 
-    fn run(&self, db: &Connection) -> store::Told<Reply> {
+    fn run(
+        &self,
+        db: &Connection,
+        unreadable: &Mutex<BTreeSet<OperationId>>,
+    ) -> store::Told<Reply> {
         Ok(match self {
             Self::Claim(row) => store::claim(db, row)?.map(Reply::Claim),
             Self::Step(row) => store::step(db, row)?.map(|()| Reply::Stepped),
-            Self::Id(id) => Ok(Reply::Found(store::by_id(db, *id)?.map(Box::new))),
-            Self::Key(namespace, tenant, key) => Ok(Reply::Found(
-                store::by_key(db, namespace, tenant, key)?.map(Box::new),
+            Self::Id(id) => Ok(found(store::by_id(db, *id)?, unreadable)),
+            Self::Key(namespace, tenant, key) => Ok(found(
+                store::by_key(db, namespace, tenant, key)?,
+                unreadable,
             )),
-            Self::List(filter) => Ok(Reply::Listed(store::list(db, filter)?)),
+            Self::List(filter) => {
+                let mut known = lock(unreadable);
+                let listed = store::list(db, filter, known.is_empty())?;
+                tell(&mut known, &listed);
+                Ok(Reply::Listed(listed.records))
+            }
             Self::Purge(part) => {
                 let (purged, next) = purge::purge(db, *part)?;
                 Ok(Reply::Purged(purged, next))
@@ -288,6 +334,25 @@ impl Work {
             #[cfg(test)]
             Self::Panic => panic!("a bug in the drain"),
         })
+    }
+}
+
+fn found(record: Option<Record>, unreadable: &Mutex<BTreeSet<OperationId>>) -> Reply {
+    if let Some(record) = &record {
+        lock(unreadable).remove(&record.id());
+    }
+    Reply::Found(record.map(Box::new))
+}
+
+/// Each is told once, until it is met again as it should be.
+fn tell(known: &mut BTreeSet<OperationId>, listed: &store::Listed) {
+    for record in &listed.records {
+        known.remove(&record.id());
+    }
+    for (id, unfit) in &listed.unreadable {
+        if known.len() < UNREADABLE_MAX && known.insert(*id) {
+            tracing::error!(target: "tower_sturdy", operation = %id, "left out of listings, for it cannot be read: {unfit}");
+        }
     }
 }
 

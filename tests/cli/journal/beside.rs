@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+use tower_sturdy::context::OperationId;
 use tower_sturdy::journal::{Filter, Journal, JournalError, Record, SqliteJournal, State};
 
 #[test]
@@ -87,6 +88,46 @@ fn what_is_no_journal_is_refused_and_left_as_it_is() {
     }
     assert_eq!(all.each_ref().map(|path| bytes(path)), before);
     assert!(!at("missing.db").exists());
+}
+
+#[test]
+fn a_row_that_is_no_record_hides_no_other_and_is_told_in_plain_text() {
+    for progress in ["{", r#"{"state":"\u001b[2J\n"}"#] {
+        let (_folder, file) = filled();
+        let ids = |told: &str| -> Vec<Value> {
+            let lines = told.lines().map(|line| serde_json::from_str(line).unwrap());
+            lines.map(|line: Value| line["id"].clone()).collect()
+        };
+        let all = ids(&done(&file, &["export"]));
+        let db = rusqlite::Connection::open(&file).unwrap();
+        let bad = all[1].as_str().unwrap();
+        let bits = bad.parse::<OperationId>().unwrap().bits();
+        let sql = "UPDATE operation SET progress = ?1 WHERE id = ?2";
+        let id = bits.to_be_bytes();
+        assert_eq!(db.execute(sql, (progress, id)).unwrap(), 1);
+        let told = |args: &[&str]| {
+            let ran = ends(3, &file, args);
+            assert!(ran.complained.contains(bad), "{}", ran.complained);
+            assert_eq!(ran.complained.lines().count(), 1, "{}", ran.complained);
+            assert!(!ran.complained.contains('\u{1b}'), "{}", ran.complained);
+            ran.told
+        };
+        let rest = [&all[..1], &all[2..]].concat();
+        assert_eq!(ids(&told(&["export"])), rest);
+        let listed: Value = serde_json::from_str(&told(&["list", "--all", "--json"])).unwrap();
+        let listed = listed["operations"].as_array().unwrap();
+        assert_eq!(listed.len(), rest.len());
+        told(&["show", bad]);
+        done(&file, &["stats"]);
+        done(&file, &["list", "--contradicted"]);
+    }
+}
+
+#[test]
+fn a_list_of_none_says_how_many_there_are() {
+    let (_folder, file) = filled();
+    let told = done(&file, &["list", "--all", "--limit", "0"]);
+    assert!(told.starts_with("0 of "), "{told}");
 }
 
 #[test]

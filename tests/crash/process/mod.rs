@@ -3,11 +3,14 @@
 //! A process ends when the pipe to it closes, so none outlives a test that fails, or that is killed itself.
 
 pub mod claimer;
+pub mod gate;
 pub mod lines;
+pub mod opener;
 pub mod operation;
 pub mod payer;
 pub mod settings;
 pub mod upstream;
+pub mod writer;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -30,8 +33,23 @@ pub struct Process {
 impl Process {
     /// Starts the ignored test `process::<name>::process` of this binary.
     pub fn start(name: &'static str, settings: &[(&str, String)]) -> Self {
+        let binary = Command::new(std::env::current_exe().unwrap());
+        Self::start_by(binary, name, settings)
+    }
+
+    /// The same, by a command that runs the program that its last arguments name.
+    pub fn start_within(
+        mut within: Command,
+        name: &'static str,
+        settings: &[(&str, String)],
+    ) -> Self {
+        within.arg(std::env::current_exe().unwrap());
+        Self::start_by(within, name, settings)
+    }
+
+    fn start_by(mut binary: Command, name: &'static str, settings: &[(&str, String)]) -> Self {
         let test = format!("process::{name}::process");
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let mut child = binary
             .args(["--exact", &test, "--ignored", "--nocapture"])
             .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
@@ -53,6 +71,11 @@ impl Process {
             child,
             lines,
         }
+    }
+
+    /// Its number, which is also its command's where that became it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Says one line to it. One that is gone hears nothing.

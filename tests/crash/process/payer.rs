@@ -5,6 +5,7 @@ use super::operation::Operation;
 use super::{PATIENCE, Process, settings};
 use http::Response;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -145,14 +146,22 @@ impl Payer<'_> {
 
     /// Starts it with a clock ahead of everybody else's: so much later.
     pub fn start_ahead(self, ahead: Duration) -> Process {
-        let settings = [
+        Process::start("payer", &self.settings(ahead))
+    }
+
+    /// Starts it by a command that runs what its last arguments name.
+    pub fn start_within(self, within: Command) -> Process {
+        Process::start_within(within, "payer", &self.settings(Duration::ZERO))
+    }
+
+    fn settings(self, ahead: Duration) -> [(&'static str, String); 5] {
+        [
             (JOURNAL, self.journal.display().to_string()),
             (UPSTREAM, self.upstream.to_owned()),
             (KEYED, self.keyed.to_string()),
             (TASKS, self.tasks.to_string()),
             (AHEAD_SECONDS, ahead.as_secs().to_string()),
-        ];
-        Process::start("payer", &settings)
+        ]
     }
 }
 

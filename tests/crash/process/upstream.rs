@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tower::ServiceExt;
 use tower_sturdy::clock::Clock;
 use tower_sturdy::error::BoxError;
@@ -85,6 +86,17 @@ impl Upstream {
         self.process.waits_for("calmed", |_| ());
     }
 
+    /// From now on requests wait at its door, for as long as it takes it to give one up.
+    pub fn hold(&mut self) {
+        self.process.say("hold");
+        self.process.waits_for("held", |_| ());
+    }
+
+    /// Lets them in.
+    pub fn admit(&mut self) {
+        self.process.say("admit");
+    }
+
     /// Everything that happened, once nothing more can.
     pub fn end(mut self) -> Seen {
         self.process.say("history");
@@ -131,13 +143,21 @@ async fn serve(mock: MockQbo) {
         "listens {}",
         listener.local_addr().unwrap().port()
     ));
-    tokio::spawn(accept(listener, mock.clone()));
+    let (door, admits) = watch::channel(true);
+    tokio::spawn(accept(listener, mock.clone(), admits));
     let mut orders = heard();
     while let Some(order) = orders.recv().await {
         match order.as_str() {
             "calm" => {
                 mock.set_faults(FaultPlan::none());
                 say("calmed");
+            }
+            "hold" => {
+                door.send_replace(false);
+                say("held");
+            }
+            "admit" => {
+                door.send_replace(true);
             }
             "history" => {
                 let seen = all(&mock).await;
@@ -151,11 +171,11 @@ async fn serve(mock: MockQbo) {
     }
 }
 
-async fn accept(listener: TcpListener, mock: MockQbo) {
+async fn accept(listener: TcpListener, mock: MockQbo, admits: watch::Receiver<bool>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let mock = mock.clone();
+        let (mock, admits) = (mock.clone(), admits.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(mock.clone(), request));
+            let service = service_fn(move |request| answer(mock.clone(), admits.clone(), request));
             // A client that was killed, or a connection that the mock breaks: both are what it is here for.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -167,11 +187,18 @@ async fn accept(listener: TcpListener, mock: MockQbo) {
 /// An error breaks the connection.
 async fn answer(
     mock: MockQbo,
+    mut admits: watch::Receiver<bool>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, BoxError> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let request = Request::from_parts(head, Payload::new(body));
+    // Whatever waits longer has no effect any more.
+    let admitted = admits.wait_for(|admits| *admits);
+    Clock::system()
+        .timeout(SERVER_TIMEOUT, admitted)
+        .await
+        .ok_or("never let in")??;
     let answer = mock.oneshot(request).await?;
     Ok(answer.map(|payload| Full::new(payload.into_bytes())))
 }

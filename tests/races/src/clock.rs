@@ -126,6 +126,10 @@ impl Clock {
         START.with(|start| *start) + now()
     }
 
+    pub fn ahead(&self, after: Duration) -> Instant {
+        self.now() + after
+    }
+
     pub fn wall(&self) -> Timestamp {
         Timestamp::from_millis(EPOCH).plus(now())
     }

@@ -167,7 +167,7 @@ impl World {
             answered: Arc::default(),
         };
         let config = IdempotencyConfig {
-            attempt_bound: NEVER / 4,
+            attempt_bound: Duration::from_secs(86_400),
             ..IdempotencyConfig::default()
         };
         let keyed = Capability::Keyed {

@@ -31,7 +31,7 @@ impl Export {
         loop {
             let page = reader.page(after, since)?;
             let Some(last) = page.last() else {
-                return Ok(());
+                return super::whole(&reader);
             };
             after = Some(last.id());
             let now = super::now();

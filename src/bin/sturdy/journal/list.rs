@@ -61,7 +61,19 @@ struct Listed<'a> {
 impl List {
     pub(crate) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let now = super::now();
-        let (found, matching) = SqliteReader::open(&self.at.file)?.list(&self.wanted(now))?;
+        let reader = SqliteReader::open(&self.at.file)?;
+        let (found, matching) = reader.list(&self.wanted(now))?;
+        self.tell(&found, matching, now, out)?;
+        super::whole(&reader)
+    }
+
+    fn tell(
+        &self,
+        found: &[Record],
+        matching: u64,
+        now: Timestamp,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
         if self.form.json {
             let operations = found.iter().map(|found| view::operation(found, now, false));
             let listed = Listed {
@@ -70,7 +82,7 @@ impl List {
             };
             return super::export::object(out, &listed);
         }
-        if found.is_empty() {
+        if matching == 0 {
             let what = if self.is_usual() {
                 "nothing is unsettled (--all lists what is settled too)"
             } else {
@@ -80,12 +92,10 @@ impl List {
             return Ok(());
         }
         let rows: Vec<_> = found.iter().map(|record| row(record, now)).collect();
-        table::write(
-            out,
-            "",
-            ["ID", "STATE", "AGE", "DUE", "TENANT", "KEY"],
-            &rows,
-        )?;
+        if !rows.is_empty() {
+            let head = ["ID", "STATE", "AGE", "DUE", "TENANT", "KEY"];
+            table::write(out, "", head, &rows)?;
+        }
         if found.iter().any(|record| record.state() == State::Parked) {
             writeln!(
                 out,

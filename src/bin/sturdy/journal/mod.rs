@@ -1,6 +1,6 @@
 //! `sturdy journal`: what people do with the operations in a journal file, beside a running service or without one.
 //!
-//! What only reads opens the file for reading: it makes no file and changes none, and takes nothing over. What changes an
+//! What only reads opens the file for reading: it changes none, and takes nothing over. What changes an
 //! operation is one compare-and-swap step of the journal, tried again a few times when a running service came first.
 
 mod care;
@@ -18,6 +18,7 @@ use clap::{Args, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
 use tower_sturdy::clock::{Clock, Timestamp};
+use tower_sturdy::journal::sqlite::SqliteReader;
 
 #[derive(Debug, Subcommand)]
 #[command(
@@ -84,6 +85,26 @@ pub(crate) fn run(command: &Command, out: &mut dyn Write) -> Result<(), Failure>
         Command::Export(export) => export.run(out),
         Command::Adopt(adopt) => adopt.run(out),
         Command::Purge(purge) => purge.run(out),
+    }
+}
+
+/// What was left out because it cannot be read is told once the rest is.
+fn whole(reader: &SqliteReader) -> Result<(), Failure> {
+    // More are no single bad rows, and a person looks at the file.
+    const NAMED: usize = 10;
+    let left_out = reader.unreadable();
+    let named = left_out.iter().take(NAMED);
+    let named: Vec<String> = named.map(|(id, why)| format!("{id} ({why})")).collect();
+    match left_out.len() {
+        0 => Ok(()),
+        many => Err(Failure::Journal(
+            format!(
+                "{many} operations cannot be read and were left out: {}{}",
+                named.join(", "),
+                if many > NAMED { ", and more" } else { "" }
+            )
+            .into(),
+        )),
     }
 }
 
