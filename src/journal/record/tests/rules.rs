@@ -121,6 +121,24 @@ fn the_latest_that_happened_is_the_claim_a_step_a_send_or_its_end() {
 }
 
 #[test]
+fn it_ended_with_its_last_step_and_what_is_not_over_has_not_ended() {
+    let mut record = claimed(Capability::Lookup);
+    for state in State::ALL {
+        record.progress.state = state;
+        assert_eq!(record.ended(), state.is_final().then_some(record.asked.at));
+    }
+    let mut record = claimed(Capability::Lookup);
+    let number = record.begin_attempt(ME, at(7), at(307)).unwrap();
+    assert_eq!(record.ended(), None);
+    end(&mut record, number, 9, Verdict::REJECTED);
+    assert_eq!(record.ended(), Some(at(9)));
+    // A tombstone keeps the time, and no steps.
+    record.progress.purged = Some(at(9));
+    record.progress.history.clear();
+    assert_eq!(record.ended(), Some(at(9)));
+}
+
+#[test]
 fn attempts_are_counted_on_and_none_has_the_number_of_another() {
     let mut record = claimed(Capability::Lookup);
     for expected in 1..=3 {
