@@ -170,6 +170,22 @@ mod tests {
         ])
     }
 
+    #[test]
+    fn every_outcome_is_shown_and_stored_by_its_own_word() {
+        for (outcome, word) in [
+            (Outcome::Unsent, "unsent"),
+            (Outcome::NoEffect, "no_effect"),
+            (Outcome::Rejected, "rejected"),
+            (Outcome::Unknown, "unknown"),
+            (Outcome::Applied, "applied"),
+        ] {
+            assert_eq!(outcome.as_str(), word);
+            assert_eq!(outcome.to_string(), word);
+            assert_eq!(Outcome::parse(word), Some(outcome));
+        }
+        assert_eq!(Outcome::parse(""), None);
+    }
+
     proptest! {
         #[test]
         fn join_is_a_semilattice(a in any_outcome(), b in any_outcome(), c in any_outcome()) {

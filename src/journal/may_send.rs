@@ -225,6 +225,58 @@ mod tests {
     }
 
     #[test]
+    fn every_refusal_is_told_in_words_of_its_own() {
+        for (withheld, words) in [
+            (Withheld::Settled, "the operation is settled"),
+            (Withheld::Parked, "the operation is parked"),
+            (Withheld::NotOwner, "another process owns the operation"),
+            (Withheld::LeaseOver, "the lease is over"),
+            (
+                Withheld::StillOpen(Timestamp::NEVER),
+                "an earlier attempt may still be running",
+            ),
+            (
+                Withheld::BeyondHorizon,
+                "the upstream may have forgotten the key",
+            ),
+            (
+                Withheld::WouldRepeat,
+                "an earlier attempt may have had the effect",
+            ),
+        ] {
+            assert_eq!(withheld.as_str(), words);
+            assert_eq!(withheld.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn what_the_journal_took_long_to_record_does_not_leave_nor_at_the_end_of_the_lease() {
+        let at = Timestamp::from_millis;
+        // Allowed at 10 s; the margin is one second.
+        for (lease, now, leaves) in [
+            (60_000, 10_000, true),
+            (60_000, 11_000, true),
+            (60_000, 11_001, false),
+            (60_000, 59_500, false),
+            (60_000, 60_500, false),
+            // The wall clock was seen to stand behind for a moment.
+            (60_000, 9_000, true),
+            (11_501, 10_500, true),
+            (11_500, 10_500, false),
+            (11_499, 10_500, false),
+            (10_000, 10_500, false),
+            // Both at once.
+            (12_000, 11_001, false),
+        ] {
+            assert_eq!(
+                still_may_leave(at(lease), at(10_000), at(now).into(), MARGIN),
+                leaves,
+                "lease {lease}, now {now}"
+            );
+        }
+    }
+
+    #[test]
     fn a_resend_must_fit_into_the_horizon_whole() {
         let at = Timestamp::from_millis(1_000);
         let record = after(keyed(Concurrent::Unproven), &[(Outcome::Unknown, true)], at);

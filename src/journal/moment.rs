@@ -181,6 +181,46 @@ mod tests {
         assert_eq!(moment.ages_from, Timestamp::from_millis(0));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_is_ahead_by_no_more_than_clocks_part_is_believed() {
+        let mono = crate::clock::Clock::system().now();
+        let edge = START.plus(SLACK);
+        let beyond = edge.plus(Duration::from_millis(1));
+        for (high, from, since) in [
+            (edge, Timestamp::from_millis(0), START),
+            (beyond, beyond.plus(Duration::from_millis(1)), beyond),
+        ] {
+            let (moment, jumped) = started(mono, Some(high)).read(START, mono);
+            assert_eq!(jumped, None);
+            assert_eq!(
+                moment,
+                Moment {
+                    at: since,
+                    settles_from: since.plus(WINDOW),
+                    leases_from: since.plus(LEASE),
+                    ages_from: from,
+                }
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_slewing_may_add_up_to_is_no_jump_and_a_millisecond_more_is_one() {
+        let mono = crate::clock::Clock::system().now();
+        for passed in [secs(0), secs(10), secs(3_600)] {
+            let edge = SLACK + passed / 1_000;
+            let beyond = edge + Duration::from_millis(1);
+            for (parted, jumped) in [(edge, None), (beyond, Some(beyond))] {
+                let ahead = START.plus(passed + parted);
+                let (_, by) = started(mono, None).read(ahead, mono + passed);
+                assert_eq!(by, jumped, "ahead, {passed:?}");
+                let behind = START.plus(passed).minus(parted);
+                let (_, by) = started(mono, None).read(behind, mono + passed);
+                assert_eq!(by, jumped, "behind, {passed:?}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn told_time_never_goes_back_nor_much_slower_than_the_monotonic_clock(

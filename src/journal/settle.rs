@@ -463,6 +463,186 @@ mod tests {
         );
     }
 
+    const fn millis(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    /// Nothing of it is open, and this is all that is known of it.
+    fn known(capability: Capability, state: State, outcome: Outcome) -> Record {
+        let mut record = in_doubt(capability, true);
+        record.progress.state = state;
+        record.progress.due = Some(record.asked.at);
+        let ended = record.progress.attempts[0].ended.as_mut();
+        ended.unwrap().outcome = outcome;
+        record
+    }
+
+    #[test]
+    fn an_owner_of_whom_nothing_is_known_is_followed_when_its_lease_is_over_and_not_before() {
+        let config = CONFIG();
+        for capability in [keyed(), Capability::Lookup] {
+            // Its lease ends at 31 s.
+            let record = Record::claim(asked(capability), OwnerId(1), millis(31_000));
+            for (now, leases_from, then) in [
+                (30_999, 0, Next::Wait(millis(31_000))),
+                (31_000, 0, Next::TakeOver),
+                (31_001, 0, Next::TakeOver),
+                (31_001, 40_000, Next::Wait(millis(40_000))),
+                (39_999, 40_000, Next::Wait(millis(40_000))),
+                (40_000, 40_000, Next::TakeOver),
+            ] {
+                let now = Moment {
+                    leases_from: millis(leases_from),
+                    ..Moment::sure(millis(now))
+                };
+                assert_eq!(next(&record, now, Liveness::Unknown, &config), then);
+                // Where the journal knows, no lease is asked.
+                assert_eq!(next(&record, now, Liveness::Dead, &config), Next::TakeOver);
+                assert_eq!(
+                    next(&record, now, Liveness::Alive, &config),
+                    Next::Wait(now.at.plus(config.look_backoff_max))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_parked_is_looked_up_for_so_long_and_then_left_to_people() {
+        let config = CONFIG();
+        let mut record = in_doubt(Capability::Lookup, true);
+        let at = millis(500_000);
+        record.park(at.into(), "alice", "wait").unwrap();
+        let over = at.plus(config.parked_for);
+        for (now, then) in [
+            (at, Next::Look),
+            (over.minus(Duration::from_millis(1)), Next::Look),
+            (over, Next::Nothing),
+            (over.plus(config.parked_for), Next::Nothing),
+        ] {
+            assert_eq!(next(&record, now.into(), Liveness::Unknown, &config), then);
+        }
+    }
+
+    #[test]
+    fn what_nothing_happened_to_is_sent_unless_it_may_leave_only_once_and_left() {
+        let (config, now) = (CONFIG(), millis(60_000));
+        let refused = Next::Park("it may leave only once, and was refused");
+        for (capability, outcome, then) in [
+            (keyed(), Outcome::Unsent, Next::Resume),
+            (keyed(), Outcome::NoEffect, Next::Resume),
+            (Capability::Lookup, Outcome::Unsent, Next::Resume),
+            (Capability::Lookup, Outcome::NoEffect, Next::Resume),
+            (Capability::None, Outcome::Unsent, Next::Resume),
+            (Capability::None, Outcome::NoEffect, refused),
+        ] {
+            let record = known(capability, State::Ready, outcome);
+            assert_eq!(
+                next(&record, now.into(), Liveness::Unknown, &config),
+                then,
+                "{capability:?} {outcome}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_too_old_to_send_again_is_parked_when_it_is_absent_or_was_asked_for_often_enough() {
+        let config = CONFIG();
+        let record = |checks| {
+            let mut record = in_doubt(keyed(), true);
+            record.progress.checks = checks;
+            record
+        };
+        let (max, at) = (config.looks_max, record(0).asked.at);
+        let last = at
+            .plus(Duration::from_secs(3_600))
+            .minus(config.attempt_bound);
+        let late = last.plus(Duration::from_millis(1));
+        let cannot = || Observation::CannotTell { why: "x".into() };
+        let again = After::LookAgain(late.plus(config.look_backoff_max));
+        let found_not = After::Park("not found, and too old to send again");
+        let cannot_tell = After::Park("cannot tell, and too old to send again");
+        for (checks, observation, now, then) in [
+            (max, absent(), last, After::Resend),
+            (max, cannot(), last, After::Resend),
+            (0, absent(), late, found_not.clone()),
+            (max, absent(), late, found_not),
+            (max - 1, cannot(), late, again),
+            (max, cannot(), late, cannot_tell.clone()),
+            (max + 1, cannot(), late, cannot_tell),
+        ] {
+            let what = format!("{checks} looks, {observation:?}, {now}");
+            let after = after_look(&record(checks), observation, now.into(), &config);
+            assert_eq!(after, then, "{what}");
+        }
+    }
+
+    #[test]
+    fn without_a_key_only_what_provably_did_nothing_is_sent_again() {
+        let now = millis(10_000_000);
+        for (capability, outcome, resent) in [
+            (Capability::Lookup, Outcome::Unsent, true),
+            (Capability::Lookup, Outcome::NoEffect, true),
+            (Capability::Lookup, Outcome::Rejected, false),
+            (Capability::Lookup, Outcome::Unknown, false),
+            (Capability::Lookup, Outcome::Applied, false),
+            (Capability::None, Outcome::Unsent, true),
+            (Capability::None, Outcome::NoEffect, false),
+            (Capability::None, Outcome::Rejected, false),
+            (Capability::None, Outcome::Unknown, false),
+            (Capability::None, Outcome::Applied, false),
+        ] {
+            let record = known(capability, State::Unknown, outcome);
+            let after = after_look(&record, absent(), now.into(), &CONFIG());
+            assert_eq!(after == After::Resend, resent, "{capability:?} {outcome}");
+        }
+    }
+
+    #[test]
+    fn without_a_key_absence_is_believed_after_the_lag_and_silence_after_enough_looks() {
+        let config = CONFIG();
+        let at = in_doubt(Capability::Lookup, true).asked.at;
+        let believed = at.plus(config.read_lag);
+        let early = believed.minus(Duration::from_millis(1));
+        let cannot = || Observation::CannotTell { why: "x".into() };
+        let max = config.looks_max;
+        let found_not = After::Park("not found, and sending it again could repeat it");
+        let cannot_tell = After::Park("cannot tell, and sending it again could repeat it");
+        for capability in [Capability::Lookup, Capability::None] {
+            for (checks, observation, now, then) in [
+                (0, absent(), at, After::LookAgain(believed)),
+                // However often it was absent: too early is too early.
+                (
+                    max,
+                    absent(),
+                    early,
+                    After::LookAgain(early.plus(config.look_backoff_max)),
+                ),
+                (0, absent(), believed, found_not.clone()),
+                (max, absent(), believed, found_not.clone()),
+                (
+                    0,
+                    cannot(),
+                    at,
+                    After::LookAgain(at.plus(config.look_backoff)),
+                ),
+                (
+                    max - 1,
+                    cannot(),
+                    believed,
+                    After::LookAgain(believed.plus(config.look_backoff_max)),
+                ),
+                (max, cannot(), early, cannot_tell.clone()),
+                (max + 1, cannot(), believed, cannot_tell.clone()),
+            ] {
+                let mut record = in_doubt(capability, true);
+                record.progress.checks = checks;
+                let what = format!("{capability:?}, {checks} looks, {observation:?}, {now}");
+                let after = after_look(&record, observation, now.into(), &config);
+                assert_eq!(after, then, "{what}");
+            }
+        }
+    }
+
     fn resolved(applied: bool) -> Record {
         let mut record = in_doubt(Capability::Lookup, false);
         let now = record.asked.at.plus(CONFIG().settle_window);

@@ -322,6 +322,97 @@ mod tests {
         }
     }
 
+    fn stating(body: &str, status: u16) -> String {
+        let stated = body.find("statusCode=").unwrap() + "statusCode=".len();
+        format!("{}{status}{}", &body[..stated], &body[stated + 3..])
+    }
+
+    #[test]
+    fn no_good_answer_is_believed_under_a_bad_status() {
+        use Outcome::Unknown;
+        let pdf = request("GET", "/invoice/266/pdf", "");
+        for (status, advice) in [(302, STOP), (404, STOP), (500, RETRY)] {
+            let written = judge(&create(), status, samples::INVOICE);
+            assert_eq!(written, Verdict::closed(Unknown, advice), "{status}");
+            for (read, body) in [(read_one(), samples::INVOICE), (pdf.clone(), "%PDF-1.4")] {
+                assert_eq!(judge(&read, status, body), no_effect(advice), "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_gateways_word_counts_only_under_the_status_that_it_states() {
+        use Outcome::{NoEffect, Unknown};
+        for (status, agreed, disagreed) in [
+            (401, REAUTH, (REAUTH, true)),
+            (403, STOP, (STOP, true)),
+            (429, THROTTLED, (THROTTLED, true)),
+            (503, RETRY, (RETRY, false)),
+        ] {
+            let of = |stated| judge(&create(), status, stating(samples::FORBIDDEN, stated));
+            assert_eq!(of(status), Verdict::closed(NoEffect, agreed), "{status}");
+            let (advice, closed) = disagreed;
+            let expected = Verdict {
+                closed,
+                ..Verdict::closed(Unknown, advice)
+            };
+            assert_eq!(of(418), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_throttle_answer_counts_only_under_the_status_that_it_states() {
+        for status in [403, 429, 503] {
+            let of = |stated| judge(&create(), status, stating(samples::THROTTLED_XML, stated));
+            assert_eq!(of(status), no_effect(THROTTLED), "{status}");
+            assert_eq!(of(418), unknown(THROTTLED), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_fault_under_a_status_that_faults_do_not_have_says_nothing_of_the_effect() {
+        for (status, advice) in [(302, STOP), (500, RETRY), (503, RETRY)] {
+            for body in [samples::DUPLICATE_NAME, samples::SYSTEM_FAULT] {
+                assert_eq!(judge(&create(), status, body), unknown(advice), "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_box_on_the_way_that_asks_for_another_try_gets_one() {
+        for status in [408, 425] {
+            assert_eq!(judge(&create(), status, ""), unknown(RETRY), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_a_good_answer_only_where_a_file_was_asked_for() {
+        let pdf = request("GET", "/invoice/266/pdf", "");
+        let other = request("GET", "/download/5", "");
+        for (request, body, good) in [
+            (&pdf, "%PDF-1.4", true),
+            (&pdf, samples::HTML_503, false),
+            (&pdf, "", false),
+            (&other, "https://files/5", true),
+            (&other, "", true),
+            (&other, "stream timeout", false),
+            (&read_one(), "%PDF-1.4", false),
+        ] {
+            let expected = if good {
+                Verdict::APPLIED
+            } else {
+                no_effect(RETRY)
+            };
+            assert_eq!(judge(request, 200, body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_read_that_is_not_known_is_answered_and_not_cached() {
+        let other = request("GET", "/invoice/266/history", "");
+        assert_eq!(judge(&other, 200, samples::INVOICE), Verdict::APPLIED);
+    }
+
     #[test]
     fn a_gateway_that_gave_up_leaves_the_attempt_open() {
         for (status, body) in [
@@ -354,13 +445,35 @@ mod tests {
 
     #[test]
     fn a_given_retry_after_is_passed_on() {
-        let answer = Response::builder()
-            .status(429)
-            .header("retry-after", "7")
-            .body(Payload::from(samples::THROTTLED_GATEWAY))
-            .unwrap();
-        let verdict = QboClassify.answer(QboClassify.route(&create()), &answer, UNIX_EPOCH);
-        assert_eq!(verdict.advice.retry_after(), Some(Duration::from_secs(7)));
+        let disagreeing = stating(samples::GATEWAY_500, 418);
+        for (status, body) in [
+            (429, samples::THROTTLED_GATEWAY),
+            (429, disagreeing.as_str()),
+            (429, ""),
+            (408, ""),
+            (408, "stream timeout"),
+            (500, ""),
+            (500, samples::DUPLICATE_NAME),
+            (500, samples::GATEWAY_500),
+            (502, ""),
+            (503, samples::HTML_503),
+            (503, disagreeing.as_str()),
+            (504, disagreeing.as_str()),
+            (200, samples::SYSTEM_FAULT),
+            (200, ""),
+        ] {
+            let answer = Response::builder()
+                .status(status)
+                .header("retry-after", "7")
+                .body(Payload::from(body.to_owned()))
+                .unwrap();
+            for request in [create(), read_one()] {
+                let route = QboClassify.route(&request);
+                let verdict = QboClassify.answer(route, &answer, UNIX_EPOCH);
+                let after = verdict.advice.retry_after();
+                assert_eq!(after, Some(Duration::from_secs(7)), "{status} {body}");
+            }
+        }
     }
 
     fn fault(kind: &str, code: &str, detail: &str) -> String {
@@ -450,6 +563,13 @@ mod tests {
         assert_eq!(judge(&create(), 400, body), Verdict::REJECTED);
         let body = r#"{"Fault":{"Error":[],"type":"ValidationFault"}}"#;
         assert_eq!(judge(&create(), 400, body), unknown(STOP));
+        // Of two that are as grave, the first.
+        let body =
+            r#"{"Fault":{"Error":[{"code":"600"},{"code":"10000"}],"type":"ValidationFault"}}"#;
+        assert_eq!(judge(&create(), 400, body), unknown(STOP));
+        let body =
+            r#"{"Fault":{"Error":[{"code":"10000"},{"code":"600"}],"type":"ValidationFault"}}"#;
+        assert_eq!(judge(&create(), 400, body), unknown(RETRY));
     }
 
     #[test]

@@ -368,3 +368,87 @@ fn an_idle_one_is_taken_up_again_and_the_trail_says_who_asked() {
     let last = record.progress.history.last().unwrap();
     assert_eq!((&*last.by, &*last.why), ("person:alice", "needed today"));
 }
+
+#[test]
+fn what_is_proven_on_record_is_resolved_as_applied_and_not_otherwise() {
+    // Nothing seemed to have happened, and then the proof came: no step leads from there to the end.
+    let mut record = Record::claim(asked(Capability::Lookup), ME, Timestamp::NEVER);
+    let number = record.begin_attempt(ME, START, START.plus(WINDOW)).unwrap();
+    record.end_attempt(ME, number, START, Verdict::UNSENT, WINDOW, None);
+    record.release(START, None);
+    // As another process knows the attempt that did it.
+    record.progress.attempts[0].ended = None;
+    record.end_attempt(ME, number, START, Verdict::APPLIED, WINDOW, None);
+    assert_eq!(
+        (
+            record.state(),
+            record.outcome(),
+            record.progress.contradicted
+        ),
+        (State::Ready, Outcome::Applied, true)
+    );
+    record.park(START.into(), "alice", "look").unwrap();
+    let before = record.clone();
+    assert_eq!(
+        record.resolve(START.into(), false, "alice", "seen", true),
+        Err(CannotResolve::Applied)
+    );
+    assert_eq!(record, before);
+    assert_eq!(
+        record.resolve(START.into(), true, "alice", "seen", false),
+        Ok(())
+    );
+    assert_eq!(record.state(), State::Completed);
+}
+
+#[test]
+fn a_refusal_says_what_is_so_and_what_can_be_done() {
+    use std::error::Error;
+    let at = Timestamp::from_millis(0);
+    let step = IllegalStep {
+        from: State::Ready,
+        to: State::Completed,
+    };
+    for (refusal, parts) in [
+        (
+            CannotResolve::Unsigned("who", "is missing"),
+            vec!["who is missing"],
+        ),
+        (
+            CannotResolve::Final {
+                state: State::Rejected,
+                at,
+                by: "person:bob".into(),
+            },
+            vec!["rejected", "1970", "person:bob", "never changes"],
+        ),
+        (
+            CannotResolve::InHand { lease_until: at },
+            vec!["a process works on it", "1970", "try again"],
+        ),
+        (
+            CannotResolve::StillOpen(at),
+            vec!["may still take effect until", "1970", "force"],
+        ),
+        (
+            CannotResolve::NoEffect,
+            vec!["no effect", "resolve it as not applied"],
+        ),
+        (
+            CannotResolve::Applied,
+            vec!["is on record", "resolve it as applied"],
+        ),
+        (
+            CannotResolve::NoStep(step.clone()),
+            vec!["ready cannot become completed"],
+        ),
+    ] {
+        let told = refusal.to_string();
+        for part in parts {
+            assert!(told.contains(part), "{told}");
+        }
+        let source = refusal.source().map(ToString::to_string);
+        let expected = matches!(refusal, CannotResolve::NoStep(_)).then(|| step.to_string());
+        assert_eq!(source, expected);
+    }
+}

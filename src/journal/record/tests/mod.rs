@@ -1,5 +1,8 @@
 //! Laws of the record, over any sequence of sends, ends, releases and takeovers.
 
+mod rules;
+mod words;
+
 use super::*;
 use crate::outcome::Advice;
 use proptest::prelude::*;
