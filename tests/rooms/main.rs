@@ -21,6 +21,7 @@ mod probe;
 mod purged;
 mod rate_limit;
 mod reconcile;
+mod refused;
 #[cfg(feature = "sqlite")]
 mod restored;
 mod retry;
