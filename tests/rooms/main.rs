@@ -27,3 +27,4 @@ mod restored;
 mod retry;
 mod sealed;
 mod stack;
+mod starved;
