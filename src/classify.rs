@@ -250,7 +250,7 @@ impl Classify for HttpClassify {
 }
 
 /// Whether a server that knows of outcomes says that it does not know this one; see [`crate::problem`].
-fn tells_doubt(answer: &Response<Payload>) -> bool {
+pub(crate) fn tells_doubt(answer: &Response<Payload>) -> bool {
     let kind = answer.headers().get(header::CONTENT_TYPE);
     let is_problem = kind
         .and_then(|kind| kind.to_str().ok())

@@ -17,7 +17,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// Not admitted: the line is full, or no slot would be free in time. Nothing was sent.
+    /// Not admitted: the line is full, or no slot would be free in time. Nothing was sent by this call.
     RateLimited(RateLimited),
     /// A write without an operation key. Nothing was sent.
     KeyRequired,
@@ -37,9 +37,9 @@ pub enum Error {
     Contradicted(Operation),
     /// The same write without a key was made a short while ago, as this operation. Nothing was sent now.
     PossibleDuplicate(Operation),
-    /// The journal did not take the operation. Nothing was sent.
+    /// The journal did not take the operation. Nothing was sent by this call; an earlier one under its key may have been.
     JournalUnavailable(JournalUnavailable),
-    /// The deadline passed before anything was sent.
+    /// The deadline passed before anything was sent by this call.
     Deadline,
     /// A body over the limit.
     TooLarge(TooLarge),
@@ -440,7 +440,7 @@ impl fmt::Display for Error {
         match self {
             Self::RateLimited(limited) => write!(
                 f,
-                "not admitted within the allowed wait: {}; nothing was sent; try again in {:?}",
+                "not admitted within the allowed wait: {}; nothing was sent by this call; try again in {:?}",
                 limited.held_by, limited.retry_after
             ),
             Self::KeyRequired => f.write_str(
@@ -486,11 +486,11 @@ impl fmt::Display for Error {
             ),
             Self::JournalUnavailable(journal) => write!(
                 f,
-                "the journal did not take the operation ({}); nothing was sent; try again under the same key",
+                "the journal did not take the operation ({}); nothing was sent by this call; try again under the same key",
                 journal.source
             ),
             Self::Deadline => {
-                f.write_str("the deadline passed before anything was sent; try again with more time")
+                f.write_str("the deadline passed before anything was sent by this call; try again with more time under the same key")
             }
             Self::TooLarge(large) => match large.side {
                 Side::Request => write!(

@@ -2,7 +2,9 @@
 //!
 //! Doubt about money is never a 5xx: a client that retries a 5xx with a new key would pay twice. An operation that is
 //! still settling is 202, one that a person must look at is 409; both carry a `Location` to ask at, and say not to use a
-//! new key.
+//! new key. Doubt of a write that nobody keeps, for no idempotency room stands above, is 409 without a `Location`. A read
+//! that failed is a 502, where it was judged by a room that knows that it is one, as in every stack; an answer over the
+//! limit is 409 for both.
 //!
 //! A refusal of admission is 429 with `Retry-After`. Where one of our own quotas held the call up, it carries that one in
 //! `RateLimit-Policy` and `RateLimit`, and as a problem of the type that draft-ietf-httpapi-ratelimit-headers-11 has for
@@ -14,6 +16,7 @@
 use crate::context::OperationId;
 use crate::error::{Error, HeldBy, ShortQuota, Side};
 use crate::journal::Status;
+use crate::outcome::Outcome;
 use crate::payload::Payload;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use std::time::Duration;
@@ -51,9 +54,14 @@ pub const fn status(error: &Error) -> StatusCode {
         Error::Deadline => StatusCode::GATEWAY_TIMEOUT,
         Error::TooLarge(large) => match large.side {
             Side::Request => StatusCode::PAYLOAD_TOO_LARGE,
-            Side::Answer => StatusCode::BAD_GATEWAY,
+            // What it would have said is not known, and a write may have had its effect.
+            Side::Answer => StatusCode::CONFLICT,
         },
-        Error::Upstream(_) => StatusCode::BAD_GATEWAY,
+        Error::Upstream(upstream) => match upstream.verdict.outcome {
+            // Also a read that failed, where an inner room has judged it.
+            Outcome::Unsent | Outcome::NoEffect | Outcome::Rejected => StatusCode::BAD_GATEWAY,
+            Outcome::Unknown | Outcome::Applied => StatusCode::CONFLICT,
+        },
     }
 }
 
@@ -78,8 +86,12 @@ pub fn response_with(
     let detail = match error {
         // What is wrong with it, and where it is, is for whoever runs the server.
         Error::JournalUnavailable(_) => {
-            "the journal did not take the operation; nothing was sent; try again under the same key"
+            "the journal did not take the operation; nothing was sent by this call; try again under the same key"
                 .into()
+        }
+        // Nobody keeps it: no operation can be asked for.
+        other if other.operation().is_none() && other.outcome() == Outcome::Unknown => {
+            format!("{other}; whether it took effect is not known: look, before you use a new key")
         }
         other => other.to_string(),
     };
@@ -281,7 +293,8 @@ const fn whole_seconds(after: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::context::OperationId;
-    use crate::outcome::Outcome;
+    use crate::error::BoxError;
+    use crate::outcome::Verdict;
 
     #[test]
     fn doubt_about_money_is_never_a_server_error_and_says_where_to_ask() {
@@ -429,6 +442,33 @@ mod tests {
                 !response.headers().contains_key("ratelimit-policy"),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn doubt_that_nobody_keeps_is_no_server_error_either_and_what_had_no_effect_is() {
+        let config = ProblemConfig::default();
+        let reset = || BoxError::from("reset");
+        for error in [
+            Error::from_inner(reset()),
+            Error::too_large(Side::Answer, 10),
+        ] {
+            let answer = response(&error, &config);
+            assert_eq!(answer.status(), StatusCode::CONFLICT, "{error}");
+            let body: serde_json::Value = serde_json::from_slice(answer.body().bytes()).unwrap();
+            assert_eq!(body["outcome"], "unknown");
+            let detail = body["detail"].as_str().unwrap();
+            assert!(detail.contains("before you use a new key"), "{detail}");
+        }
+        for verdict in [
+            Verdict::UNSENT,
+            Verdict {
+                outcome: Outcome::NoEffect,
+                ..Verdict::OPEN
+            },
+        ] {
+            let error = Error::upstream(reset(), verdict);
+            assert_eq!(status(&error), StatusCode::BAD_GATEWAY);
         }
     }
 

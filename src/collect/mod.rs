@@ -35,4 +35,5 @@ mod layer;
 mod service;
 
 pub use layer::{EdgeLayer, WholeLayer};
+pub(crate) use service::RequestBroke;
 pub use service::{Edge, Whole};

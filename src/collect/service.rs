@@ -60,6 +60,22 @@ impl std::fmt::Display for BrokeOff {
 
 impl std::error::Error for BrokeOff {}
 
+/// A request whose own body ended before its end: its sender's doing.
+#[derive(Debug)]
+pub(crate) struct RequestBroke(BoxError);
+
+impl std::fmt::Display for RequestBroke {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the request's body broke off")
+    }
+}
+
+impl std::error::Error for RequestBroke {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
 async fn whole<B>(body: B, limit: usize) -> Result<Bytes, Broken>
 where
     B: Body,
@@ -148,7 +164,7 @@ where
             let bytes = bytes.map_err(|broken| match broken {
                 Broken::TooLarge => Error::too_large(Side::Request, limit),
                 // The caller's own body broke: nothing was sent.
-                Broken::Failed(error) => Error::upstream(error, Verdict::UNSENT),
+                Broken::Failed(error) => Error::upstream(RequestBroke(error), Verdict::UNSENT),
             })?;
             let request = Request::from_parts(head, Payload::new(bytes));
             let mut answer = inner.call(request).await.map_err(Error::from_inner)?;

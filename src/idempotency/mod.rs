@@ -17,7 +17,8 @@
 //! [`Book`](crate::journal::Book).
 //!
 //! **Errors.** Before the claim: `KeyRequired`, `KeyReused`, `Invalid`, `JournalUnavailable`, `RateLimited` (too many
-//! live operations): nothing was sent. After it: see above.
+//! live operations): nothing was sent by this call. Where too much is live, or the process shuts down, a key that is on
+//! record still gets what the journal knows of it, and `InFlight` where that cannot be read. After the claim: see above.
 //!
 //! **Cancel safety.** From the call on, the operation goes on in its own task, whoever drops its future.
 //!
@@ -53,6 +54,7 @@ pub mod fingerprint;
 mod key;
 mod layer;
 mod members;
+mod refused;
 mod same;
 mod send;
 mod service;

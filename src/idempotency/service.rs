@@ -2,6 +2,7 @@
 
 use super::drive::{Driving, Job, drive};
 use super::layer::Shared;
+use super::refused::Refused;
 use super::same::is_same;
 use super::waiting::{Mine, Waiting, tell};
 use super::wish::{Asking, Wish};
@@ -96,6 +97,7 @@ where
             Ok(Asking::Keyed(wish)) => match self.start(wish) {
                 Started::Told(told) => Kind::Told(Some(told)),
                 Started::Waiting(waiting, joined) => Kind::Wait(Box::pin(waiting.wait(joined))),
+                Started::Refused(refused) => Kind::Wait(Box::pin(refused.told())),
             },
             Ok(Asking::Derived(derivation)) => {
                 // The readied service goes along; its place is taken by a clone.
@@ -110,6 +112,7 @@ where
                     match ours.start(wish) {
                         Started::Told(told) => told,
                         Started::Waiting(waiting, joined) => waiting.wait(joined).await,
+                        Started::Refused(refused) => refused.told().await,
                     }
                 }))
             }
@@ -125,6 +128,8 @@ enum Started {
     Told(Result<Response<Payload>, Error>),
     /// It is being worked on; whether by somebody else.
     Waiting(Waiting, bool),
+    /// This process takes nothing new: the journal may know of it.
+    Refused(Box<Refused>),
 }
 
 impl<S> Idempotency<S>
@@ -181,7 +186,15 @@ where
             Entered::Join(live) => (live, true),
             Entered::Full => {
                 let full = Error::rate_limited(Duration::from_secs(1));
-                return Started::Told(Err(full));
+                let refused = Refused {
+                    shared: Arc::clone(&self.shared),
+                    asked,
+                    original: made.original,
+                    priority,
+                    until: book.clock().ahead(patience),
+                    why: full,
+                };
+                return Started::Refused(Box::new(refused));
             }
         };
         let until = book.clock().ahead(patience);
@@ -218,12 +231,28 @@ where
                 }),
             });
             if !book.spawn(drive(job)) {
-                live.end(Err(Error::journal_unavailable(
-                    "this process is shutting down",
-                )));
+                // Whoever joined it meanwhile is told to ask again.
+                let closing = Error::journal_unavailable("this process is shutting down");
+                return refused_after_all(&waiting, closing);
             }
         }
         Started::Waiting(waiting, joined)
+    }
+}
+
+/// One that entered its key and found that no task is taken any more.
+fn refused_after_all(waiting: &Waiting, why: Error) -> Started {
+    match &waiting.mine {
+        Mine::Made { asked, original } => Started::Refused(Box::new(Refused {
+            shared: Arc::clone(&waiting.shared),
+            asked: Arc::clone(asked),
+            original: original.clone(),
+            priority: waiting.priority,
+            until: waiting.until,
+            why,
+        })),
+        // Whoever enters has made a record.
+        Mine::Joined(_) | Mine::Again | Mine::Same(_) => Started::Told(Err(why)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What clients of a server are told, and the body that carries it.
 
+use crate::collect::RequestBroke;
 use crate::error::{BoxError, Error};
 use crate::outcome::Outcome;
 use crate::payload::Payload;
@@ -16,9 +17,12 @@ use std::task::{Context, Poll};
 pub(super) fn status(error: &Error) -> StatusCode {
     match error {
         Error::Pending(_) | Error::OutcomeUnknown(_) => StatusCode::CONFLICT,
-        // The client's own body broke off: nothing else fails before the handler is asked.
-        Error::Upstream(upstream) if upstream.verdict.outcome == Outcome::Unsent => {
+        Error::Upstream(upstream) if upstream.source.is::<RequestBroke>() => {
             StatusCode::BAD_REQUEST
+        }
+        // The handler was not asked: the claim took longer than its lease, or no place for it could be had.
+        Error::Upstream(upstream) if upstream.verdict.outcome == Outcome::Unsent => {
+            StatusCode::SERVICE_UNAVAILABLE
         }
         other => match (problem::status(other), other.operation()) {
             // Doubt is never told as a failure, which clients repeat under a new key.
@@ -30,7 +34,9 @@ pub(super) fn status(error: &Error) -> StatusCode {
 
 pub(super) fn refusal(error: &Error, config: &ProblemConfig) -> Response<Payload> {
     let mut answer = problem::response_with(error, status(error), config);
-    if matches!(error, Error::Pending(_)) && !answer.headers().contains_key(header::RETRY_AFTER) {
+    let soon =
+        matches!(error, Error::Pending(_)) || answer.status() == StatusCode::SERVICE_UNAVAILABLE;
+    if soon && !answer.headers().contains_key(header::RETRY_AFTER) {
         let soon = HeaderValue::from_static("1");
         answer.headers_mut().insert(header::RETRY_AFTER, soon);
     }

@@ -1,6 +1,7 @@
 //! A handler as the thing that an operation calls: once, with the request as it came.
 
-use crate::classify::{Safety, retry_after};
+use super::layer::Shared;
+use crate::classify::{Safety, retry_after, tells_doubt};
 use crate::collect::WholeLayer;
 use crate::context::OperationId;
 use crate::error::{BoxError, Error};
@@ -32,6 +33,10 @@ pub struct Running {
 }
 
 /// In the extensions of an answer: the handler affirms that it did nothing, so the same key may be used again.
+///
+/// No status code says that by itself: a handler may pass on a 503 of what it asked after it had its effect. Where
+/// everything behind the layer refuses by a code before it does anything, say so once
+/// ([`InboundConfig::did_nothing`](super::InboundConfig::did_nothing)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DidNothing;
 
@@ -80,15 +85,17 @@ pub(super) struct Handler<S> {
     inner: S,
     head: Arc<Mutex<Option<Parts>>>,
     whole: WholeLayer,
+    did_nothing: Arc<[StatusCode]>,
 }
 
 impl<S> Handler<S> {
     /// `head`: as the caller sent it; `None` where the recorded request is all there is.
-    pub(super) fn new(inner: S, head: Option<Parts>, whole: WholeLayer) -> Self {
+    pub(super) fn new(inner: S, head: Option<Parts>, shared: &Shared) -> Self {
         Self {
             inner,
             head: Arc::new(Mutex::new(head)),
-            whole,
+            whole: shared.whole,
+            did_nothing: Arc::clone(&shared.did_nothing),
         }
     }
 
@@ -138,13 +145,15 @@ where
         let request = self.handler.request::<B>(request);
         let inner = &mut self.handler.inner;
         let whole = self.handler.whole;
+        let did_nothing = Arc::clone(&self.handler.did_nothing);
         let called = catch_unwind(AssertUnwindSafe(|| inner.call(request)));
         Box::pin(async move {
             let running = called.map_err(|_| Error::from_inner(Panicked))?;
             let mut whole = whole.layer(Once(Some(running)));
             // The answer's body is the handler's too.
             let answer = caught(whole.call(Request::new(Payload::empty())));
-            answer.await.map(judged).map_err(Error::from_inner)
+            let answer = answer.await.map_err(Error::from_inner)?;
+            Ok(judged(answer, &did_nothing))
         })
     }
 }
@@ -213,16 +222,20 @@ where
     }
 }
 
-/// Every whole answer is what the operation came to, whatever its status, unless it says that nothing was done.
-fn judged(answer: Response<Payload>) -> Response<Payload> {
-    let refused = matches!(
-        answer.status(),
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    );
-    let nothing = refused || answer.extensions().get::<DidNothing>().is_some();
-    let verdict = if nothing {
-        let after = retry_after(answer.headers(), SystemTime::UNIX_EPOCH);
-        Verdict::closed(Outcome::Unsent, Advice::Retry { after })
+/// Every whole answer is what the operation came to, whatever its status, unless it says that nothing was done, or that
+/// what was done is not known.
+fn judged(answer: Response<Payload>, did_nothing: &[StatusCode]) -> Response<Payload> {
+    let after = || retry_after(answer.headers(), SystemTime::UNIX_EPOCH);
+    let verdict = if tells_doubt(&answer) {
+        // Recorded as the end, "ask again" would be all that anybody is ever told.
+        Verdict {
+            advice: Advice::Retry { after: after() },
+            ..Verdict::OPEN
+        }
+    } else if did_nothing.contains(&answer.status())
+        || answer.extensions().get::<DidNothing>().is_some()
+    {
+        Verdict::closed(Outcome::Unsent, Advice::Retry { after: after() })
     } else {
         Verdict::APPLIED
     };

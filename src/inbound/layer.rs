@@ -15,7 +15,7 @@ use crate::payload::Payload;
 use crate::problem::ProblemConfig;
 use crate::reconcile::{Hooks, ReconcileConfig, Reconciler, Upstream};
 use bytes::Bytes;
-use http::{HeaderName, Method, Request, Response, header};
+use http::{HeaderName, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,10 @@ pub struct InboundConfig {
     pub accept_volatile: bool,
     /// Headers of an answer that a replay gives again.
     pub answer_headers: Vec<HeaderName>,
+    /// Status codes by which everything behind this layer says that it did nothing, so that the same key may start again:
+    /// 503, where a limit in front of the handlers answers it and no handler ever passes on another server's. Only
+    /// refusals (4xx, 5xx) can be named.
+    pub did_nothing: Vec<StatusCode>,
     /// Where clients ask for an operation.
     pub problem: ProblemConfig,
 }
@@ -72,6 +76,8 @@ impl Default for InboundConfig {
                 header::LAST_MODIFIED,
                 header::LINK,
             ],
+            // A handler may pass on another server's 503 after it had its effect: it says itself where it did nothing.
+            did_nothing: Vec::new(),
             problem: ProblemConfig::default(),
         }
     }
@@ -87,6 +93,7 @@ pub(super) struct Shared {
     pub(super) patience: Duration,
     pub(super) edge: EdgeLayer,
     pub(super) whole: WholeLayer,
+    pub(super) did_nothing: Arc<[StatusCode]>,
     pub(super) idempotency: IdempotencyLayer,
     pub(super) principal: Arc<dyn Principal>,
     namespace: Arc<str>,
@@ -124,6 +131,16 @@ impl InboundLayer {
                 format!("`{safe}` changes nothing, so it needs no key: leave it out"),
             ));
         }
+        if let Some(answer) = config
+            .did_nothing
+            .iter()
+            .find(|status| !(status.is_client_error() || status.is_server_error()))
+        {
+            return Err(InvalidConfig::new(
+                "inbound.did_nothing",
+                format!("`{answer}` does not refuse: name 4xx and 5xx codes alone"),
+            ));
+        }
         let patience = config.handler_limit.saturating_add(RECORDING);
         let idempotency = IdempotencyConfig {
             namespace: config.namespace.clone(),
@@ -148,6 +165,7 @@ impl InboundLayer {
                 patience,
                 edge: EdgeLayer::new(config.request_limit)?,
                 whole: WholeLayer::new(config.answer_limit)?,
+                did_nothing: Arc::from(config.did_nothing),
                 idempotency,
                 principal: Arc::new(principal),
                 namespace: Arc::from(config.namespace),
@@ -226,7 +244,7 @@ impl InboundLayer {
             .with_book(shared.book.clone())
             .with_classify(Arc::new(HttpClassify::new()))
             .with_clock(shared.book.clock());
-        let handler = Handler::new(service, None, shared.whole);
+        let handler = Handler::new(service, None, shared);
         let upstream = Upstream::new(gate.layer(Adapted::<S, B>::new(handler)));
         let namespace = Some(Arc::clone(&shared.namespace));
         Reconciler::within(namespace, config, shared.book.clone(), upstream, hooks)

@@ -11,12 +11,18 @@
 //! | a key whose request is under way, or whose end is in doubt | 409, with the operation and where to ask for it |
 //! | a key that was used for another request | 422 |
 //! | a body over the limit | 413 |
+//! | a server that can take nothing now | 503 or 429: nothing was done by this request |
 //! | a key that has its answer | that answer, byte for byte, with `Idempotent-Replayed: true` |
 //!
 //! Keys belong to whoever asks: a [`Principal`] must be named. Every whole answer of a handler is recorded, whatever its
-//! status, but 429, 503 and what carries [`DidNothing`]: then the same key may start again. A handler that panics, takes
-//! too long, or dies with its process leaves the operation in doubt: repeats are told so, and nothing runs twice, until a
-//! hook ([`InboundLayer::recovery`]) or a person settles it. A client that goes away does not stop its handler.
+//! status, unless it carries [`DidNothing`] or has a status that was declared to mean that
+//! ([`InboundConfig::did_nothing`]): then the same key may start again. So limits behind this layer (a load shedder's 503)
+//! must be declared, or stand in front of it.
+//!
+//! A handler that panics, takes too long, dies with its process, or answers that the outcome is `unknown` (as
+//! [`problem`](crate::problem) tells of an operation in doubt) leaves the operation in doubt: its caller and repeats are
+//! told so, and nothing runs twice, until a hook ([`InboundLayer::recovery`]) or a person settles it, or the worker asks a
+//! `Keyed` handler again under its key ([`InboundLayer::recovery_by`]). A client that goes away does not stop its handler.
 //!
 //! It holds whole bodies in memory, up to a limit, and knows requests by method, path and query, content type and body.
 //! So put it on the outermost router, where the path is whole; streams belong on a route without it. The host does not

@@ -6,7 +6,7 @@ use crate::journal::{Book, BoxFuture};
 use crate::payload::Payload;
 use crate::problem::{self, ProblemConfig};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -55,9 +55,13 @@ impl Operations {
 
 impl Shared {
     async fn answer(&self, head: &Parts) -> Response<Payload> {
-        if head.method != Method::GET {
-            let why = "an operation can be asked for with GET only";
-            return problem::details(StatusCode::METHOD_NOT_ALLOWED, why, None);
+        // HEAD is asked as GET; the server leaves its body out.
+        if ![Method::GET, Method::HEAD].contains(&head.method) {
+            let why = "an operation can be asked for with GET or HEAD only";
+            let mut refused = problem::details(StatusCode::METHOD_NOT_ALLOWED, why, None);
+            let allow = HeaderValue::from_static("GET, HEAD");
+            refused.headers_mut().insert(header::ALLOW, allow);
+            return refused;
         }
         let Some(principal) = self.principal.principal(head) else {
             let why = "it is not known who asks; authenticate first";

@@ -118,7 +118,7 @@ where
         .with_tenant(principal)
         .with_patience(shared.patience);
     asked.extensions_mut().insert(marker);
-    let handler = Adapted::<S, B>::new(Handler::new(inner, Some(head), shared.whole));
+    let handler = Adapted::<S, B>::new(Handler::new(inner, Some(head), shared));
     let service = shared.edge.layer(shared.idempotency.layer(handler));
     match service.oneshot(asked).await {
         Ok(answer) => answer,

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -91,6 +91,8 @@ pub(super) struct Shared {
     resumes: bool,
     /// The work of owners that died before this start was looked for.
     inherited: AtomicBool,
+    /// How many due records the next page behind the first one passes over.
+    behind: AtomicUsize,
 }
 
 /// See the [room](super). Clones share one worker's state.
@@ -173,6 +175,7 @@ impl Reconciler {
                 namespace,
                 resumes,
                 inherited: AtomicBool::new(false),
+                behind: AtomicUsize::new(PAGE),
             }),
         })
     }
@@ -247,25 +250,43 @@ impl Reconciler {
 
     /// Takes in hand what is due now, and once what owners left that died before this start; returns how many.
     async fn dispatch(&self) -> Result<usize, JournalError> {
-        let book = &self.shared.book;
         let mut taken = 0;
         if !self.shared.inherited.load(Ordering::Relaxed) {
             taken += self.inherit().await?;
             self.shared.inherited.store(true, Ordering::Relaxed);
         }
+        let (first, listed) = self.dispatch_page(0).await?;
+        taken += first;
+        if listed == PAGE {
+            // What fails each time, or takes long, stays at the head: the others have their turn page by page.
+            let behind = self.shared.behind.load(Ordering::Relaxed);
+            let (more, listed) = self.dispatch_page(behind).await?;
+            taken += more;
+            let next = if listed == PAGE { behind + PAGE } else { PAGE };
+            self.shared.behind.store(next, Ordering::Relaxed);
+        }
+        Ok(taken)
+    }
+
+    /// Takes in hand a page of what is due; returns how many, and how many were listed.
+    async fn dispatch_page(&self, skip: usize) -> Result<(usize, usize), JournalError> {
+        let book = &self.shared.book;
         let filter = Filter {
             due_by: Some(book.now().at),
             limit: PAGE,
+            skip,
             ..self.ours()
         };
-        for record in book.journal().list(&filter).await? {
+        let page = book.journal().list(&filter).await?;
+        let (listed, mut taken) = (page.len(), 0);
+        for record in page {
             match self.take_in_hand(record).await {
                 Some(true) => taken += 1,
                 Some(false) => {}
                 None => break,
             }
         }
-        Ok(taken)
+        Ok((taken, listed))
     }
 
     /// Takes in hand what dead owners worked on, before their leases are over, where the journal knows that they are

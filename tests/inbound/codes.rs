@@ -2,11 +2,11 @@
 
 use crate::rig::{Account, Does, Rig, config, paying, soon};
 use axum::body::Body;
-use http::Request;
+use http::{Request, StatusCode};
 use std::sync::Arc;
 use tower::{Service, ServiceExt};
 use tower_sturdy::inbound::{HashedHeader, InboundConfig, InboundLayer};
-use tower_sturdy::journal::{Book, MemoryJournal};
+use tower_sturdy::journal::{Book, MemoryJournal, SqliteJournal};
 
 fn rig() -> (tempfile::TempDir, Rig) {
     let folder = tempfile::tempdir().unwrap();
@@ -150,30 +150,58 @@ async fn a_body_over_the_limit_is_refused_and_the_key_stays_free() {
 #[tokio::test]
 async fn what_the_handler_says_did_nothing_may_start_again_under_its_key() {
     let (_folder, rig) = rig();
-    for (round, does) in [
-        Does::Answers(429),
-        Does::Answers(503),
-        Does::SaysItDidNothing,
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let key = format!("k{round}");
-        rig.till.next([does, does]);
+    starts_again(&rig, Does::SaysItDidNothing).await;
+}
+
+async fn starts_again(rig: &Rig, does: Does) {
+    let key = format!("{does:?}").replace(' ', "");
+    rig.till.next([does, does]);
+    let runs = rig.till.runs();
+    let (first, second) = (rig.pay(&key).await, rig.pay(&key).await);
+    assert_eq!(first.status, second.status);
+    assert_eq!(
+        (
+            first.header("idempotent-replayed"),
+            second.header("idempotent-replayed")
+        ),
+        ("", "")
+    );
+    assert_eq!(rig.pay(&key).await.status, 201);
+    assert_eq!(rig.pay(&key).await.header("idempotent-replayed"), "true");
+    assert_eq!(rig.till.runs(), runs + 3, "{does:?}");
+}
+
+#[tokio::test]
+async fn a_status_that_a_handler_passes_on_is_no_promise_that_it_did_nothing() {
+    let (_folder, rig) = rig();
+    for status in [429, 503] {
+        let key = format!("k{status}");
+        // It paid, and the next thing that it asked was too busy.
+        rig.till.next([Does::Answers(status)]);
         let runs = rig.till.runs();
-        let (first, second) = (rig.pay(&key).await, rig.pay(&key).await);
-        assert_eq!(first.status, second.status);
+        assert_eq!(rig.pay(&key).await.status, status);
+        let again = rig.pay(&key).await;
         assert_eq!(
-            (
-                first.header("idempotent-replayed"),
-                second.header("idempotent-replayed")
-            ),
-            ("", "")
+            (again.status, again.header("idempotent-replayed")),
+            (status, "true")
         );
-        assert_eq!(rig.pay(&key).await.status, 201);
-        assert_eq!(rig.pay(&key).await.header("idempotent-replayed"), "true");
-        assert_eq!(rig.till.runs(), runs + 3, "{does:?}");
+        assert_eq!(rig.till.runs(), runs + 1);
     }
+}
+
+#[tokio::test]
+async fn a_status_that_is_declared_to_mean_that_nothing_was_done_lets_the_key_start_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path().join("inbound.db")).unwrap();
+    let declared = InboundConfig {
+        did_nothing: vec![StatusCode::SERVICE_UNAVAILABLE],
+        ..config()
+    };
+    let rig = Rig::over(Arc::new(journal), &Arc::default(), declared);
+    starts_again(&rig, Does::Answers(503)).await;
+    rig.till.next([Does::Answers(429)]);
+    assert_eq!(rig.pay("busy").await.status, 429);
+    assert_eq!(rig.pay("busy").await.header("idempotent-replayed"), "true");
 }
 
 #[tokio::test]
@@ -265,7 +293,15 @@ async fn an_operation_can_be_asked_for_and_waited_for_but_not_changed() {
     let nobody = Request::get(&location).body(Body::empty()).unwrap();
     rig.ask(nobody).await.problem(401);
     let change = Request::delete(&location).body(Body::empty()).unwrap();
-    assert_eq!(rig.ask(change).await.status, 405);
+    let refused = rig.guard.operations().oneshot(change).await.unwrap();
+    assert_eq!(refused.status(), 405);
+    assert_eq!(refused.headers()["allow"], "GET, HEAD");
+    let head = Request::head(&location).extension(Account("a".into()));
+    let head = rig.ask(head.body(Body::empty()).unwrap()).await;
+    assert_eq!(
+        (head.status, head.header("operation-state")),
+        (200, "completed")
+    );
 }
 
 #[test]
@@ -289,6 +325,13 @@ fn settings_that_cannot_work_are_refused_with_their_reason() {
                 ..accepted.clone()
             },
             "inbound.methods",
+        ),
+        (
+            InboundConfig {
+                did_nothing: vec![StatusCode::OK],
+                ..accepted.clone()
+            },
+            "inbound.did_nothing",
         ),
         (
             InboundConfig {

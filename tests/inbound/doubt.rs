@@ -4,11 +4,13 @@ use crate::rig::{Does, Rig, config, paying, soon};
 use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceExt;
+use tower_sturdy::clock::{Clock, Timestamp};
+use tower_sturdy::error::Kind;
 use tower_sturdy::inbound::InboundConfig;
 use tower_sturdy::journal::faulty::{Call, Fault};
 use tower_sturdy::journal::{
-    BoxFuture, Capability, Concurrent, Durability, FaultyJournal, Observation, Proof, Record,
-    SqliteJournal, State, StoredAnswer,
+    BoxFuture, Capability, Concurrent, Durability, FaultyJournal, MemoryJournal, Observation,
+    Proof, Record, SqliteJournal, State, StoredAnswer,
 };
 use tower_sturdy::reconcile::{Hooks, NoHooks, Query, ReconcileConfig, Upstream};
 
@@ -296,4 +298,96 @@ async fn what_a_dead_process_never_ran_is_left_to_its_caller() {
     assert_eq!((record.state(), record.progress.due), (State::Ready, None));
     assert!(record.progress.history.len() <= 2, "{record:?}");
     assert_eq!(soon(before.pay("a")).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_handler_that_tells_of_doubt_has_not_ended() {
+    for kind in [
+        Kind::OutcomeUnknown,
+        Kind::Pending,
+        Kind::Parked,
+        Kind::InFlight,
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let rig = Rig::sqlite(&folder.path().join("inbound.db"));
+        rig.till.next([Does::Tells(kind)]);
+        let first = soon(rig.pay("a")).await;
+        let operation = first.problem(409)["operation"].clone();
+        let again = soon(rig.pay("a")).await;
+        assert_eq!(again.problem(409)["operation"], operation, "{kind:?}");
+        assert_eq!(again.header("idempotent-replayed"), "", "{kind:?}");
+        let asked = rig.operation("a", first.header("location")).await;
+        assert_eq!(asked.header("operation-state"), "unknown", "{kind:?}");
+        assert_eq!(rig.till.runs(), 1, "only its declaration protects it");
+        // Nothing was done, and that is an end.
+        rig.till.next([Does::Tells(Kind::KeyReused)]);
+        assert_eq!(rig.pay("b").await.status, 422);
+        assert_eq!(rig.pay("b").await.header("idempotent-replayed"), "true");
+    }
+}
+
+#[tokio::test]
+async fn a_keyed_handler_that_told_of_doubt_is_asked_again_and_its_end_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(folder.path().join("inbound.db")).unwrap();
+    let keyed = InboundConfig {
+        capability: Capability::Keyed {
+            horizon: Duration::from_secs(3_600),
+            concurrent: Concurrent::Unproven,
+        },
+        ..config()
+    };
+    let rig = Rig::over(Arc::new(journal), &Arc::default(), keyed);
+    let till = Arc::clone(&rig.till);
+    let beneath = axum::Router::new()
+        .route("/bills/{bill}/pay", axum::routing::post(crate::rig::pay))
+        .with_state(till)
+        .layer(axum::Extension(crate::rig::Account("a".into())));
+    let worker = rig
+        .guard
+        .recovery_by::<_, axum::body::Body, _>(
+            ReconcileConfig::default(),
+            Arc::new(Absent),
+            beneath,
+        )
+        .unwrap();
+    worker.start();
+    rig.till.next([Does::Tells(Kind::OutcomeUnknown)]);
+    soon(rig.pay("a")).await.problem(409);
+    let ended = soon(async {
+        loop {
+            let again = rig.pay("a").await;
+            if again.status != 409 {
+                return again;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(
+        (ended.status, ended.header("idempotent-replayed")),
+        (201, "true")
+    );
+    let paid = rig.till.paid.lock().unwrap().clone();
+    assert_eq!(paid.len(), 2);
+    assert_eq!(paid[0], paid[1], "one key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_the_lease_withheld_is_told_as_the_servers_trouble() {
+    let journal = FaultyJournal::new(Arc::new(MemoryJournal::new()));
+    let accepted = InboundConfig {
+        accept_volatile: true,
+        ..config()
+    };
+    let clock = Clock::anchored(Timestamp::from_millis(1_000_000_000));
+    let rig = Rig::at(clock, Arc::new(journal.clone()), &Arc::default(), accepted);
+    // The claim takes longer than the lease that it asks for.
+    let lease = Duration::from_secs(61);
+    journal.next(Call::Claim, [Fault::TellsAfter(lease)]);
+    let told = rig.pay("a").await;
+    told.problem(503);
+    assert_eq!(told.header("retry-after"), "1");
+    assert_eq!(rig.till.runs(), 0);
+    assert_eq!(rig.pay("a").await.status, 201);
 }

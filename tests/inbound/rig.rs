@@ -13,9 +13,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_sturdy::clock::Clock;
+use tower_sturdy::context::OperationId;
+use tower_sturdy::error::{Error, Kind};
 use tower_sturdy::event::Tracing;
 use tower_sturdy::inbound::{DidNothing, InboundConfig, InboundLayer, Running, principal_fn};
 use tower_sturdy::journal::{Book, BookConfig, Journal, SettleConfig, SqliteJournal};
+use tower_sturdy::problem::{self, ProblemConfig};
 use tower_sturdy::random::Random;
 
 /// What the handler does with its next request.
@@ -23,6 +26,8 @@ use tower_sturdy::random::Random;
 pub enum Does {
     Answers(u16),
     SaysItDidNothing,
+    /// Answers with what became of a write of its own.
+    Tells(Kind),
     Waits,
     Panics,
     /// Panics while its answer's body is read.
@@ -91,6 +96,17 @@ pub async fn pay(
         Does::SaysItDidNothing => {
             (StatusCode::CONFLICT, Extension(DidNothing), text).into_response()
         }
+        Does::Tells(kind) => {
+            let id = OperationId::from_bits(7);
+            let error = match kind {
+                Kind::Pending => Error::pending(id),
+                Kind::Parked => Error::parked(id),
+                Kind::InFlight => Error::in_flight(id, Duration::from_secs(1)),
+                Kind::KeyReused => Error::key_reused(id),
+                _ => Error::outcome_unknown(id),
+            };
+            problem::response(&error, &ProblemConfig::default()).map(Body::new)
+        }
         Does::Waits => {
             till.go_on.notified().await;
             text.into_response()
@@ -118,7 +134,15 @@ pub fn config() -> InboundConfig {
 
 impl Rig {
     pub fn over(journal: Arc<dyn Journal>, till: &Arc<Till>, config: InboundConfig) -> Self {
-        let clock = Clock::system();
+        Self::at(Clock::system(), journal, till, config)
+    }
+
+    pub fn at(
+        clock: Clock,
+        journal: Arc<dyn Journal>,
+        till: &Arc<Till>,
+        config: InboundConfig,
+    ) -> Self {
         // Doubt is settled in the time of a test.
         let settle = SettleConfig {
             settle_window: Duration::from_millis(20),

@@ -22,8 +22,10 @@ mod purged;
 mod rate_limit;
 mod rate_limit_headers;
 mod reconcile;
+mod refused;
 #[cfg(feature = "sqlite")]
 mod restored;
 mod retry;
 mod sealed;
 mod stack;
+mod starved;
