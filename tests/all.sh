@@ -68,6 +68,7 @@ package() {
 need cargo "install Rust from https://rustup.rs"
 need cc "install a C compiler: apt-get install gcc libc6-dev (SQLite is built from its source)"
 need timeout "install coreutils: apt-get install coreutils"
+need prlimit "install util-linux: apt-get install util-linux (a disk that is full is made with it)"
 # The shelf's tests start a Redis server of their own.
 package redis-server
 # The tests of power loss read the system calls of a process.
