@@ -113,7 +113,7 @@ pub fn response_with(
     if let Some(quota) = short {
         body["type"] = QUOTA_EXCEEDED.into();
         body["title"] = "Quota Exceeded".into();
-        body["violated-policies"] = serde_json::json!([quota.name]);
+        body["violated-policies"] = serde_json::json!([*quota.name]);
         body["limit"] = quota.limit.into();
         body["remaining"] = quota.left.into();
         if !quota.per.is_zero() {
