@@ -21,6 +21,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
+/// What is neither over nor with people.
+const UNSETTLED: [State; 4] = [State::Claimed, State::Sending, State::Unknown, State::Ready];
+
 /// How the worker works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReconcileConfig {
@@ -255,30 +258,45 @@ impl Reconciler {
             taken += self.inherit().await?;
             self.shared.inherited.store(true, Ordering::Relaxed);
         }
-        let (first, listed) = self.dispatch_page(0).await?;
-        taken += first;
-        if listed == PAGE {
+        let page = self.due(Vec::new(), 0).await?;
+        let full = page.len() == PAGE;
+        if full {
+            // What nobody knows goes before what is looked at again: after a rest of hours thousands of parked ones are due.
+            let unsettled = self.due(UNSETTLED.to_vec(), 0).await?;
+            taken += self.take_all(unsettled).await;
+        }
+        taken += self.take_all(page).await;
+        if full {
             // What fails each time, or takes long, stays at the head: the others have their turn page by page.
             let behind = self.shared.behind.load(Ordering::Relaxed);
-            let (more, listed) = self.dispatch_page(behind).await?;
-            taken += more;
-            let next = if listed == PAGE { behind + PAGE } else { PAGE };
+            let more = self.due(Vec::new(), behind).await?;
+            let next = if more.len() == PAGE {
+                behind + PAGE
+            } else {
+                PAGE
+            };
+            taken += self.take_all(more).await;
             self.shared.behind.store(next, Ordering::Relaxed);
         }
         Ok(taken)
     }
 
-    /// Takes in hand a page of what is due; returns how many, and how many were listed.
-    async fn dispatch_page(&self, skip: usize) -> Result<(usize, usize), JournalError> {
+    /// A page of what is due now, of these states or (none named) of all.
+    async fn due(&self, states: Vec<State>, skip: usize) -> Result<Vec<Record>, JournalError> {
         let book = &self.shared.book;
         let filter = Filter {
+            states,
             due_by: Some(book.now().at),
             limit: PAGE,
             skip,
             ..self.ours()
         };
-        let page = book.journal().list(&filter).await?;
-        let (listed, mut taken) = (page.len(), 0);
+        book.journal().list(&filter).await
+    }
+
+    /// Takes in hand what there is room for; returns how many.
+    async fn take_all(&self, page: Vec<Record>) -> usize {
+        let mut taken = 0;
         for record in page {
             match self.take_in_hand(record).await {
                 Some(true) => taken += 1,
@@ -286,7 +304,7 @@ impl Reconciler {
                 None => break,
             }
         }
-        Ok((taken, listed))
+        taken
     }
 
     /// Takes in hand what dead owners worked on, before their leases are over, where the journal knows that they are

@@ -69,3 +69,50 @@ async fn what_cannot_be_settled_keeps_nobody_else_from_being_settled() {
     let stuck = on_record(&memory, "stuck-0").await.unwrap();
     assert_eq!(stuck.state(), State::Unknown);
 }
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_parked_ones_that_are_due_keep_no_new_doubt_waiting() {
+    let memory = MemoryJournal::new();
+    const PARKED: usize = 2_000;
+    let plan = Plan::new(tower_sturdy::journal::Capability::Lookup);
+    let (probe, _) = upstream([Does::Resets; PARKED]);
+    let before = plan.build(&faulty_over(&memory), probe, Arc::new(NoHooks));
+    for number in 0..PARKED {
+        let _ = before
+            .service
+            .clone()
+            .oneshot(pay(&format!("parked-{number}")))
+            .await;
+    }
+    for number in 0..PARKED {
+        let mut record = on_record(&memory, &format!("parked-{number}"))
+            .await
+            .unwrap();
+        assert_eq!(record.state(), State::Unknown);
+        record.progress.state = State::Parked;
+        record.progress.version += 1;
+        memory.step(&record).await.unwrap();
+    }
+    let (probe, _) = upstream([Does::Resets]);
+    let mut plan = plan;
+    plan.seed = 2;
+    // Each look takes so long that there is a quarter of an hour of them.
+    let slow = std::iter::repeat_n(Look::AbsentAfter(seconds(20)), 10 * PARKED);
+    let house = plan.build(&faulty_over(&memory), probe, Planned::new(slow));
+    drop(before);
+    let _ = house.service.clone().oneshot(pay("new")).await;
+    assert_eq!(state(&memory, "new").await, State::Unknown);
+    house.reconciler.start();
+    tokio::time::sleep(seconds(600)).await;
+    assert_eq!(state(&memory, "new").await, State::Parked);
+    let left = memory
+        .list(&Filter {
+            states: vec![State::Parked],
+            due_by: Some(plan.clock.wall()),
+            limit: 10_000,
+            ..Filter::default()
+        })
+        .await
+        .unwrap();
+    assert!(!left.is_empty(), "all the others were looked at before it");
+}
